@@ -1,0 +1,75 @@
+"""Ports: what the vault needs from the outside, with the duties each adapter promises.
+
+Every adapter of `ObjectStore` passes tests/ports/test_object_store.py. All times are timezone-aware UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One stored version of an object: its key, the store's version id, its size in bytes and when it was written."""
+
+    key: str
+    version_id: str
+    size: int
+    written_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LockState:
+    """WORM state of one version: COMPLIANCE until `retain_until` (None = not locked) and the legal hold flag."""
+
+    retain_until: datetime | None
+    legal_hold: bool
+
+
+class ObjectStore(Protocol):
+    """A WORM replica under the S3 Object Lock contract.
+
+    Errors: `ServiceUnavailableError` when the store does not answer (the outcome of a write is then unknown: look
+    with `versions` before writing again); `PolicyRefusedError` (code `WORM_REFUSED`) when a lock forbids the act;
+    `KeyError` when the key or version does not exist.
+    """
+
+    name: str
+
+    def put(self, key: str, source: Path, retain_until: datetime) -> ObjectVersion:
+        """Write the file as a NEW version under COMPLIANCE until `retain_until`; durable when it returns.
+
+        Never replaces nor alters an earlier version. The bytes are checked in transit where the store can.
+        """
+
+    def versions(self, key: str) -> list[ObjectVersion]:
+        """List all versions of exactly `key`, newest first, strongly consistent; delete markers are left out."""
+
+    def list_objects(self, prefix: str) -> Iterator[ObjectVersion]:
+        """Iterate over all versions of all keys beginning with `prefix`, in key order; delete markers left out."""
+
+    def open(self, key: str, version_id: str) -> AbstractContextManager[BinaryIO]:
+        """Open one version for streaming reads, always by version id, so that no marker can hide it."""
+
+    def lock_state(self, key: str, version_id: str) -> LockState:
+        """Read the lock of one version from the store itself."""
+
+    def extend_lock(self, key: str, version_id: str, retain_until: datetime, *, legal_hold: bool) -> None:
+        """Extend COMPLIANCE to `retain_until` (never shortens: PolicyRefusedError) and set or clear the hold."""
+
+    def delete_version(self, key: str, version_id: str) -> None:
+        """Delete one version for good; PolicyRefusedError while its lock or hold stands."""
+
+    def suspend_versioning(self) -> None:
+        """Try to suspend versioning: a store that really locks answers PolicyRefusedError (used by the canary)."""
+
+    def shorten_lock(self, key: str, version_id: str, retain_until: datetime) -> None:
+        """Try to shorten a lock: a store that really locks answers PolicyRefusedError (used by the canary)."""
+
+    def clock(self) -> datetime:
+        """Give the store's own time, as it says it: retention rests on it."""
