@@ -1,0 +1,67 @@
+"""The deposit procedure: one page that reads like what happens to a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from tasks.prefect_step import Ticket
+from tasks.rendering import render_document
+from tasks.reporting import check_stores, publish_deposits
+from tasks.screening import screen_document
+from tasks.sealing import seal_document, stamp_documents
+from tasks.storing import attest_document, commit_document, lock_document, store_document
+
+
+@flow(
+    name="deposit",
+    flow_run_name="{title}",
+    task_runner=ThreadPoolTaskRunner(max_workers=4),
+    timeout_seconds=3600,
+    persist_result=False,
+)
+def deposit_documents(title: str, tickets: list[Ticket]) -> State[Any]:
+    """Carry received documents to their end: archived, or refused with a reason.
+
+    Every step starts from the state in the catalogue, so a run that failed or died is completed by running it again.
+    """
+    check_stores()
+
+    screened = screen_document.map(tickets)
+    rendered = render_document.map(screened)
+    sealed = seal_document.map(rendered)
+
+    stamp_documents(title, arrived(sealed))
+
+    stored = store_document.map(arrived(sealed))
+    committed = commit_document.map(stored)
+    locked = lock_document.map(committed)
+    attested = attest_document.map(locked)
+
+    arrived(attested)
+    return final_state(publish_deposits(title, tickets))
+
+
+def arrived(futures: Iterable[PrefectFuture[Any]]) -> list[Ticket]:
+    """Wait for a step on every document; give the tickets of those for which it succeeded."""
+    done = wait(list(futures)).done
+    results = (future.result(raise_on_failure=False) for future in done)
+    return [result for result in results if isinstance(result, Ticket)]
+
+
+def final_state(counts: dict[str, int]) -> State[Any]:
+    """Say how the run ended: completed when every document reached an end, failed when one waits for another run."""
+    archived, refused = counts.get("ARCHIVED", 0), counts.get("REFUSED", 0)
+    waiting = sum(counts.values()) - archived - refused
+    sentence = f"{archived} archived, {refused} refused, {waiting} waiting"
+    if waiting:
+        return Failed(message=f"{sentence}: nothing is lost, run it again")
+    if refused:
+        return Completed(name="Refused" if not archived else "PartlyRefused", message=sentence)
+    return Completed(name="Archived", message=sentence)

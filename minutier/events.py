@@ -1,0 +1,69 @@
+"""Names of journal events, in one place, and the canonical entry that carries one (docs/format/journal-v1.md)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from minutier import canonical
+
+ENTRY_FORMAT = "minutier-journal/1"
+
+
+class Event(StrEnum):
+    """What the legal journal can say. A name, once used, keeps its meaning."""
+
+    SAFE_CREATED = "safe:created"
+    DEPOSIT_RECEIVED = "deposit:received"
+    DEPOSIT_SCREENED = "deposit:screened"
+    DEPOSIT_RENDERED = "deposit:rendered"
+    DEPOSIT_SEALED = "deposit:sealed"
+    DEPOSIT_STAMPED = "deposit:stamped"
+    DEPOSIT_STORED = "deposit:stored"
+    DEPOSIT_COMMITTED = "deposit:committed"
+    DEPOSIT_LOCKED = "deposit:locked"
+    DEPOSIT_ARCHIVED = "deposit:archived"
+    DEPOSIT_REFUSED = "deposit:refused"
+    DOCUMENT_READ = "document:read"
+    DOCUMENT_CHECKED = "document:checked"
+    PROOF_EXPORTED = "proof:exported"
+    SWEEP_STARTED = "sweep:started"
+    SWEEP_ENDED = "sweep:ended"
+    COPY_DAMAGED = "copy:damaged"
+    COPY_HEALED = "copy:healed"
+    STORE_PROBED = "store:probed"
+
+
+def format_time(moment: datetime) -> str:
+    """Write a time as RFC 3339 in UTC with seconds; ValueError for a time without zone."""
+    if moment.tzinfo is None:
+        raise ValueError("a time needs its zone")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def encode_entry(
+    event: Event,
+    *,
+    event_uuid: str,
+    at: datetime,
+    actor: str,
+    archive_id: str = "",
+    safe: str = "",
+    details: dict[str, str | int] | None = None,
+) -> bytes:
+    """Give the canonical bytes of one entry; its place in the journal is given later, by the sequencer.
+
+    `event_uuid` makes two entries with the same content distinct. `details` holds no personal data.
+    """
+    return canonical.encode(
+        {
+            "format": ENTRY_FORMAT,
+            "event": event.value,
+            "id": event_uuid,
+            "at": format_time(at),
+            "actor": actor,
+            "archive_id": archive_id,
+            "safe": safe,
+            "details": dict(details or {}),
+        }
+    )

@@ -1,0 +1,74 @@
+"""What a verification says: a verdict, numbered steps and findings, in the vocabulary of ETSI EN 319 102-1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    """PASSED: everything holds. FAILED: something does not. INDETERMINATE: something needed for a verdict is missing."""
+
+    PASSED = "PASSED"
+    FAILED = "FAILED"
+    INDETERMINATE = "INDETERMINATE"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that did not hold, or could not be judged.
+
+    `code` is stable and searchable; `where` is the path of the file inside the bundle; `clause` names the norm.
+    `verdict` is the best verdict possible with this finding: FAILED or INDETERMINATE.
+    """
+
+    code: str
+    where: str
+    message: str
+    clause: str
+    verdict: Verdict = Verdict.FAILED
+
+    def as_dict(self) -> dict[str, str]:
+        """Give the finding as the command line's JSON."""
+        return {"code": self.code, "where": self.where, "message": self.message, "clause": self.clause}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One numbered step and its own verdict; None when an earlier failure left nothing to look at."""
+
+    number: int
+    title: str
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The whole verification. `facts` are what the bundle states, worth what the verdict is worth."""
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    steps: tuple[Step, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the report as the command line's JSON."""
+        return {
+            "verdict": self.verdict.value,
+            "findings": [finding.as_dict() for finding in self.findings],
+            "steps": [
+                {"number": step.number, "title": step.title, "verdict": step.verdict and step.verdict.value}
+                for step in self.steps
+            ],
+            "facts": dict(self.facts),
+        }
+
+
+def overall(findings: Sequence[Finding]) -> Verdict:
+    """Give the verdict that findings leave possible."""
+    verdicts = {finding.verdict for finding in findings}
+    if Verdict.FAILED in verdicts:
+        return Verdict.FAILED
+    return Verdict.INDETERMINATE if verdicts else Verdict.PASSED

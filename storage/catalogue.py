@@ -1,0 +1,296 @@
+"""The catalogue in PostgreSQL: where each deposit stands. A state changes by compare-and-swap, with its journal entry.
+
+Functions take the caller's connection, so that several of them can share one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb
+
+from minutier.errors import BadInputError, ServiceUnavailableError
+from minutier.events import Event
+from storage import journal
+from storage.database import Connection
+
+STATES = ("RECEIVED", "SCREENED", "RENDERED", "SEALED", "STAMPED", "STORED", "COMMITTED", "LOCKED", "ARCHIVED")
+_EVENTS = {state: Event(f"deposit:{state.lower()}") for state in (*STATES, "REFUSED")}
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """One deposit as the catalogue knows it. Digests are of the original as captured, None when no bytes came."""
+
+    archive_id: str
+    safe: str
+    lifecycle_class: str
+    reference: str
+    dossier: str
+    depositor: str
+    name: str
+    metadata: dict[str, str]
+    state: str
+    received_at: datetime
+    sha256: str | None
+    sha3_512: str | None
+    size: int | None
+    screening: dict[str, Any] | None
+    rendition: dict[str, Any] | None
+    retain_until: datetime | None
+    manifest: bytes | None
+    seal: bytes | None
+    evidence: bytes | None
+    token_id: str | None
+    refusal_code: str | None
+    refusal_en: str | None
+    refusal_fr: str | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Give `sha256:<hex>+sha3-512:<hex>`, or an empty string when no bytes came."""
+        return f"sha256:{self.sha256}+sha3-512:{self.sha3_512}" if self.sha256 else ""
+
+    def reached(self, state: str) -> bool:
+        """Say whether the deposit is at `state` or past it (a refused one is past nothing)."""
+        return self.state in STATES and STATES.index(self.state) >= STATES.index(state)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One stored object of a document; digests and size are of the encrypted bytes."""
+
+    archive_id: str
+    role: str
+    key: str
+    sha256: str
+    sha3_512: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One replica's version of an object, as last checked."""
+
+    archive_id: str
+    role: str
+    replica: str
+    version_id: str
+    locked_until: datetime | None
+    checked_at: datetime
+    health: str
+
+
+def insert_deposit(connection: Connection, deposit: Mapping[str, Any]) -> None:
+    """Add a deposit in state RECEIVED or REFUSED with its journal entry; the unique index refuses a second live one."""
+    row = dict(deposit)
+    row["metadata"] = Jsonb(row["metadata"])
+    columns = SQL(", ").join(Identifier(name) for name in row)
+    places = SQL(", ").join(SQL("%s") for _ in row)
+    connection.execute(SQL("INSERT INTO deposit ({}) VALUES ({})").format(columns, places), tuple(row.values()))
+    details: dict[str, str | int] = {"code": row["refusal_code"]} if row.get("refusal_code") else {}
+    journal.append(
+        connection,
+        _EVENTS[row["state"]],
+        row["received_at"],
+        archive_id=row["archive_id"],
+        safe=row["safe"],
+        details=details,
+    )
+
+
+def advance(
+    connection: Connection,
+    deposit: Deposit,
+    state: str,
+    at: datetime,
+    *,
+    details: dict[str, str | int] | None = None,
+    **columns: Any,
+) -> None:
+    """Move a deposit from the state it was read in to `state` (compare-and-swap) and journal the change.
+
+    Raises ServiceUnavailableError (`STATE_MOVED`) when another worker moved it first: read again and go on from there.
+    """
+    values = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in columns.items()}
+    settings = SQL(", ").join(
+        [SQL("state = %s"), *(SQL("{} = %s").format(Identifier(name)) for name in values)]
+    )
+    query = SQL("UPDATE deposit SET {} WHERE archive_id = %s AND state = %s").format(settings)
+    done = connection.execute(query, (state, *values.values(), deposit.archive_id, deposit.state))
+    if done.rowcount != 1:
+        raise ServiceUnavailableError(
+            "STATE_MOVED", "Another worker moved this deposit on.", remedy="Run the same command again."
+        )
+    journal.append(
+        connection, _EVENTS[state], at, archive_id=deposit.archive_id, safe=deposit.safe, details=details
+    )
+
+
+def get(connection: Connection, archive_id: str) -> Deposit:
+    """Give a deposit by its archive_id; BadInputError (`UNKNOWN_ID`) when there is none."""
+    row = connection.execute("SELECT * FROM deposit WHERE archive_id = %s", (archive_id,)).fetchone()
+    if row is None:
+        raise unknown(archive_id)
+    return _deposit(row)
+
+
+def unknown(identifier: str) -> BadInputError:
+    """Give the one answer for what is absent."""
+    return BadInputError(
+        "UNKNOWN_ID", f"No document is called {identifier}.", remedy="`minutier list` shows what the archive holds."
+    )
+
+
+def find_by_digest(connection: Connection, sha256: str, sha3_512: str) -> list[Deposit]:
+    """Give the live deposits whose original has both digests, oldest first."""
+    rows = connection.execute(
+        "SELECT * FROM deposit WHERE sha256 = %s AND sha3_512 = %s AND state NOT IN ('REFUSED', 'ABANDONED')"
+        " ORDER BY archive_id",
+        (sha256, sha3_512),
+    )
+    return [_deposit(row) for row in rows]
+
+
+def find_by_reference(connection: Connection, safe: str, reference: str) -> list[Deposit]:
+    """Give every deposit under a reference: the live one first, then refused ones, newest first."""
+    rows = connection.execute(
+        "SELECT * FROM deposit WHERE safe = %s AND reference = %s"
+        " ORDER BY state IN ('REFUSED', 'ABANDONED'), archive_id DESC",
+        (safe, reference),
+    )
+    return [_deposit(row) for row in rows]
+
+
+def list_deposits(connection: Connection, safe: str | None = None, *, unfinished: bool = False) -> list[Deposit]:
+    """Give deposits in order of arrival, of one safe or of all; `unfinished` leaves out the ended ones."""
+    rows = connection.execute(
+        "SELECT * FROM deposit WHERE (%(safe)s::text IS NULL OR safe = %(safe)s)"
+        " AND (NOT %(unfinished)s OR state NOT IN ('ARCHIVED', 'REFUSED', 'ABANDONED')) ORDER BY archive_id",
+        {"safe": safe, "unfinished": unfinished},
+    )
+    return [_deposit(row) for row in rows]
+
+
+def count_by_state(connection: Connection, safe: str | None = None) -> dict[str, int]:
+    """Count deposits by state, of one safe or of all."""
+    rows = connection.execute(
+        "SELECT state, count(*) AS n FROM deposit WHERE %(safe)s::text IS NULL OR safe = %(safe)s"
+        " GROUP BY state ORDER BY state",
+        {"safe": safe},
+    )
+    return {row["state"]: row["n"] for row in rows}
+
+
+def put_object(connection: Connection, item: StoredObject) -> None:
+    """Record what an object's stored bytes must be; before commit it may be staged anew."""
+    connection.execute(
+        "INSERT INTO object (archive_id, role, key, sha256, sha3_512, size) VALUES (%s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (archive_id, role) DO UPDATE SET sha256 = EXCLUDED.sha256, sha3_512 = EXCLUDED.sha3_512,"
+        " size = EXCLUDED.size",
+        (item.archive_id, item.role, item.key, item.sha256, item.sha3_512, item.size),
+    )
+
+
+def objects(connection: Connection, archive_id: str) -> dict[str, StoredObject]:
+    """Give a document's stored objects by role."""
+    rows = connection.execute("SELECT * FROM object WHERE archive_id = %s ORDER BY role", (archive_id,))
+    return {row["role"]: _object(row) for row in rows}
+
+
+def put_copy(connection: Connection, item: StoredObject, replica: str, version_id: str, at: datetime) -> None:
+    """Point a replica's copy at a version that was just read back and compared."""
+    connection.execute(
+        "INSERT INTO replica_copy (archive_id, role, replica, version_id, checked_at, health)"
+        " VALUES (%s, %s, %s, %s, %s, 'good') ON CONFLICT (archive_id, role, replica) DO UPDATE"
+        " SET version_id = EXCLUDED.version_id, checked_at = EXCLUDED.checked_at, health = 'good',"
+        " locked_until = CASE WHEN replica_copy.version_id = EXCLUDED.version_id"
+        " THEN replica_copy.locked_until END",
+        (item.archive_id, item.role, replica, version_id, at),
+    )
+
+
+def set_copy(connection: Connection, copy: Copy, **columns: Any) -> None:
+    """Update columns of one copy (`locked_until`, `checked_at`, `health`)."""
+    settings = SQL(", ").join(SQL("{} = %s").format(Identifier(name)) for name in columns)
+    query = SQL("UPDATE replica_copy SET {} WHERE archive_id = %s AND role = %s AND replica = %s").format(settings)
+    connection.execute(query, (*columns.values(), copy.archive_id, copy.role, copy.replica))
+
+
+def copies(connection: Connection, archive_id: str) -> list[Copy]:
+    """Give every copy of a document's objects."""
+    rows = connection.execute("SELECT * FROM replica_copy WHERE archive_id = %s ORDER BY role, replica", (archive_id,))
+    return [_copy(row) for row in rows]
+
+
+def copies_to_check(connection: Connection, before: datetime, limit: int) -> list[tuple[StoredObject, Copy]]:
+    """Give copies of archived documents last checked before a time, longest-unchecked first."""
+    rows = connection.execute(
+        "SELECT o.key, o.sha256, o.sha3_512, o.size, c.* FROM replica_copy c JOIN object o USING (archive_id, role)"
+        " JOIN deposit d USING (archive_id) WHERE d.state = 'ARCHIVED' AND c.checked_at < %s"
+        " ORDER BY c.checked_at, c.archive_id, c.role, c.replica LIMIT %s",
+        (before, limit),
+    )
+    return [(_object(row), _copy(row)) for row in rows]
+
+
+def safes(connection: Connection) -> Iterator[dict[str, Any]]:
+    """Iterate over safes with their number of archived documents."""
+    yield from connection.execute(
+        "SELECT s.name, s.title, s.created_at, count(d.archive_id) FILTER (WHERE d.state = 'ARCHIVED') AS documents"
+        " FROM safe s LEFT JOIN deposit d ON d.safe = s.name GROUP BY s.name ORDER BY s.name"
+    )
+
+
+def class_years(connection: Connection, name: str) -> int:
+    """Give the years of a lifecycle class; BadInputError (`UNKNOWN_CLASS`) names the known ones."""
+    rows = connection.execute("SELECT name, years FROM lifecycle_class ORDER BY name").fetchall()
+    known = {row["name"]: int(row["years"]) for row in rows}
+    if name not in known:
+        raise BadInputError(
+            "UNKNOWN_CLASS", f"There is no lifecycle class {name!r}.", remedy=f"Use one of: {', '.join(known)}."
+        )
+    return known[name]
+
+
+def require_safe(connection: Connection, name: str) -> None:
+    """Raise BadInputError (`UNKNOWN_SAFE`) unless the safe exists."""
+    known = [row["name"] for row in connection.execute("SELECT name FROM safe ORDER BY name")]
+    if name not in known:
+        raise BadInputError(
+            "UNKNOWN_SAFE",
+            f"There is no safe {name!r}.",
+            remedy=f"Use one of: {', '.join(known)}; or create it: minutier safe create {name}",
+        )
+
+
+def _deposit(row: dict[str, Any]) -> Deposit:
+    values = dict(row)
+    values["archive_id"] = str(values["archive_id"])
+    values["token_id"] = str(values["token_id"]) if values["token_id"] else None
+    values["lifecycle_class"] = values.pop("class")
+    for name in ("manifest", "seal", "evidence"):
+        values[name] = bytes(values[name]) if values[name] is not None else None
+    return Deposit(**values)
+
+
+def _object(row: dict[str, Any]) -> StoredObject:
+    return StoredObject(
+        str(row["archive_id"]), row["role"], row["key"], row["sha256"], row["sha3_512"], int(row["size"])
+    )
+
+
+def _copy(row: dict[str, Any]) -> Copy:
+    return Copy(
+        str(row["archive_id"]),
+        row["role"],
+        row["replica"],
+        row["version_id"],
+        row["locked_until"],
+        row["checked_at"],
+        row["health"],
+    )

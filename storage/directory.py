@@ -1,0 +1,273 @@
+"""A WORM directory: the stand-in that lets a newcomer run the archive without a server.
+
+It keeps the port's promises against mistakes of programs: versions are never replaced, locks only grow. It has NO
+defence against whoever may write to the disk: root, or the same user, can alter or remove anything. Mode 0444 stops
+accidents, not people. It has no legal value; use a store with Object Lock to archive for real.
+
+Layout: `root/store.json` names the format; `root/<key>/<version_id>.bin` holds the bytes; `<version_id>.lock.json`
+beside it holds the lock, and is there before the bytes are. `root/.aside/` holds files being written. A version whose
+lock file is missing or unreadable counts as not locked when read, and as not deletable.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from minutier.canonical import decode, encode
+from minutier.errors import BadInputError, ServiceUnavailableError
+from storage.durable import copy_durably, disk_error, make_directories, sync_directory
+from storage.ports import LockState, ObjectVersion
+from storage.worm import (
+    check_deletable,
+    check_future,
+    check_key,
+    check_not_shorter,
+    check_prefix,
+    refusal,
+    stamp,
+    whole_second,
+)
+
+_MARKER = "store.json"
+_MARKER_BYTES = encode({"format": "minutier-directory-store/1"})
+_ASIDE = ".aside"
+_LEFTOVER_SECONDS = 24 * 3600.0
+# Nanoseconds since 1970 in 20 digits sort by time; 64 random bits keep two writers apart.
+_VERSION = re.compile(r"([0-9]{20})-[0-9a-f]{16}\Z")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class DirectoryStore:
+    """`ObjectStore` in a directory. See the module for what it does not protect from.
+
+    `create` makes an empty store where there is none. Without it, a directory that is not a store (a disk that is not
+    mounted, a wrong path) is `ServiceUnavailableError` STORE_MISSING at every call, never an empty archive.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        *,
+        create: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.name = name
+        self.root = root.absolute()
+        self._clock = clock
+        if create:
+            self._create()
+        self._remove_leftovers()
+
+    def put(self, key: str, source: Path, retain_until: datetime) -> ObjectVersion:
+        """See the port. OSError when the source cannot be read; DISK_FULL leaves nothing behind."""
+        folder = self.root / check_key(key)
+        until = whole_second(retain_until)
+        check_future(self.name, until, self._clock())
+        with source.open("rb") as stream, self._disk():
+            make_directories(folder)
+            with _exclusive(folder):
+                version_id = self._new_version_id(folder)
+                self._write_lock(folder, version_id, until, legal_hold=False)
+                try:
+                    size = copy_durably(stream, folder / f"{version_id}.bin", self.root / _ASIDE)
+                except ServiceUnavailableError:
+                    if not (folder / f"{version_id}.bin").exists():
+                        (folder / f"{version_id}.lock.json").unlink(missing_ok=True)
+                    raise
+        return ObjectVersion(key, version_id, size, _written_at(version_id))
+
+    def versions(self, key: str) -> list[ObjectVersion]:
+        """See the port."""
+        check_key(key)
+        with self._disk():
+            return self._versions(key)
+
+    def list_objects(self, prefix: str) -> Iterator[ObjectVersion]:
+        """See the port. One directory at a time is held in memory."""
+        check_prefix(prefix)
+        with self._disk():
+            return self._walk(prefix)
+
+    def open(self, key: str, version_id: str) -> AbstractContextManager[BinaryIO]:
+        """See the port."""
+        path = self._find(key, version_id)
+        with self._disk():
+            return path.open("rb")
+
+    def lock_state(self, key: str, version_id: str) -> LockState:
+        """See the port."""
+        path = self._find(key, version_id)
+        with self._disk():
+            return self._read_lock(path) or LockState(None, legal_hold=False)
+
+    def extend_lock(self, key: str, version_id: str, retain_until: datetime, *, legal_hold: bool) -> None:
+        """See the port."""
+        path = self._find(key, version_id)
+        with self._disk(), _exclusive(path.parent):
+            current, until = self._read_lock(path) or LockState(None, legal_hold=False), whole_second(retain_until)
+            check_not_shorter(self.name, f"shorten the lock of {key}", current, until)
+            if until != current.retain_until:
+                check_future(self.name, until, self._clock())
+            if LockState(until, legal_hold) != current:
+                self._write_lock(path.parent, version_id, until, legal_hold=legal_hold)
+
+    def delete_version(self, key: str, version_id: str) -> None:
+        """See the port. A version without a readable lock is refused: nothing shows that its lock has ended."""
+        path = self._find(key, version_id)
+        with self._disk(), _exclusive(path.parent):
+            current = self._read_lock(path)
+            if current is None:
+                raise refusal(self.name, f"delete a version of {key}", "its lock file cannot be read")
+            check_deletable(self.name, key, current, self._clock())
+            path.unlink()
+            path.with_name(f"{version_id}.lock.json").unlink()
+            sync_directory(path.parent)
+
+    def suspend_versioning(self) -> None:
+        """See the port: always refused, a directory store has no such switch."""
+        raise refusal(self.name, "suspend versioning", "every write is a new version")
+
+    def shorten_lock(self, key: str, version_id: str, retain_until: datetime) -> None:
+        """See the port: the same door as `extend_lock`, which never shortens."""
+        current = self.lock_state(key, version_id)
+        self.extend_lock(key, version_id, retain_until, legal_hold=current.legal_hold)
+
+    def clock(self) -> datetime:
+        """Give the time of this machine."""
+        return self._clock()
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Check that the store is there, then say an OSError in the words of the port."""
+        if not (self.root / _MARKER).is_file():
+            raise ServiceUnavailableError(
+                "STORE_MISSING",
+                f"The store {self.name} is not at {self.root}.",
+                remedy="Check that its disk is mounted and that the path is right.",
+            )
+        try:
+            yield
+        except OSError as error:
+            raise disk_error(error, self.root) from error
+
+    def _create(self) -> None:
+        marker = self.root / _MARKER
+        try:
+            make_directories(self.root)
+            if marker.exists():
+                return
+            if any(entry.name != _ASIDE for entry in self.root.iterdir()):
+                raise BadInputError(
+                    "STORE_NOT_EMPTY",
+                    f"{self.root} holds other files: no store is made in it.",
+                    remedy="Give a new or empty directory.",
+                )
+            make_directories(self.root / _ASIDE)
+            copy_durably(io.BytesIO(_MARKER_BYTES), marker, self.root / _ASIDE)
+        except OSError as error:
+            raise disk_error(error, self.root) from error
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed process left aside a day ago or more, lest it keep the disk full."""
+        for path in (self.root / _ASIDE).glob("*.part"):
+            try:
+                if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
+                    path.unlink()
+            except FileNotFoundError:  # its writer has just finished, or another process cleaned first
+                continue
+
+    def _new_version_id(self, folder: Path) -> str:
+        nanoseconds = round((self._clock() - _EPOCH) / timedelta(microseconds=1)) * 1000
+        newest = max((int(name[:20]) for name in _version_ids(folder)), default=0)
+        return f"{max(nanoseconds, newest + 1000):020d}-{secrets.token_hex(8)}"
+
+    def _find(self, key: str, version_id: str) -> Path:
+        check_key(key)
+        path = self.root / key / f"{version_id}.bin"
+        with self._disk():
+            if _VERSION.match(version_id) is None or not path.is_file():
+                raise KeyError(f"{self.name}: no version {version_id} of {key}")
+        return path
+
+    def _versions(self, key: str) -> list[ObjectVersion]:
+        found = []
+        for version_id in sorted(_version_ids(self.root / key), reverse=True):
+            try:
+                size = (self.root / key / f"{version_id}.bin").stat().st_size
+            except FileNotFoundError:  # deleted while the list was made
+                continue
+            found.append(ObjectVersion(key, version_id, size, _written_at(version_id)))
+        return found
+
+    def _walk(self, prefix: str) -> Iterator[ObjectVersion]:
+        with self._disk():
+            for key in self._keys(self.root, "", prefix):
+                yield from self._versions(key)
+
+    def _keys(self, folder: Path, parent: str, prefix: str) -> Iterator[str]:
+        """Walk keys in the order of their characters, as S3 lists them: `a`, `a-b`, `a/b`."""
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+        for label in sorted([*names, *(f"{name}/" for name in names)]):
+            path = parent + label
+            if not label.endswith("/"):
+                if path.startswith(prefix):
+                    yield path
+            elif path.startswith(prefix) or prefix.startswith(path):
+                yield from self._keys(folder / label, path, prefix)
+
+    def _read_lock(self, path: Path) -> LockState | None:
+        """Read the lock beside `path`; None when it is missing or is not what this store writes."""
+        try:
+            record = decode(path.with_suffix(".lock.json").read_bytes())
+            if record["format"] != "minutier-lock/1" or record["mode"] != "COMPLIANCE":
+                return None
+            until = datetime.fromisoformat(record["retain_until"]).astimezone(UTC)
+            return LockState(until, legal_hold=record["legal_hold"] != "OFF")
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def _write_lock(self, folder: Path, version_id: str, until: datetime, *, legal_hold: bool) -> None:
+        record = {
+            "format": "minutier-lock/1",
+            "mode": "COMPLIANCE",
+            "retain_until": stamp(until),
+            "legal_hold": "ON" if legal_hold else "OFF",
+        }
+        copy_durably(io.BytesIO(encode(record)), folder / f"{version_id}.lock.json", self.root / _ASIDE)
+
+
+@contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Hold the writers' lock of one key, across threads and processes of this machine."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _version_ids(folder: Path) -> list[str]:
+    """Give the version ids in one key's directory, in no order; empty when there is no such directory."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.name.endswith(".bin") and entry.is_file()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [name[:-4] for name in names if _VERSION.match(name[:-4])]
+
+
+def _written_at(version_id: str) -> datetime:
+    return _EPOCH + timedelta(microseconds=int(version_id[:20]) // 1000)

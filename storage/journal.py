@@ -1,0 +1,139 @@
+"""The legal journal in PostgreSQL: entries join in the business transaction, the sequencer numbers them afterwards.
+
+Chain: chain(n) = SHA-256(chain(n-1) || leaf(n)), 32 zero bytes before the first. Tree: RFC 6962 over the leaves.
+Order of commit, not of insertion, gives the number; a gap is impossible because only committed rows are seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from minutier import merkle
+from minutier.errors import IntegrityFailureError
+from minutier.events import Event, encode_entry
+from storage.database import Connection
+
+_SEQUENCER_LOCK = 0x6A6F75726E616C31  # "journal1"
+_ZERO = bytes(32)
+ACTOR = "minutier"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLine:
+    """One entry as stored: `seq` is None until the sequencer has numbered it (under a second in normal life)."""
+
+    seq: int | None
+    event: str
+    at: datetime
+    archive_id: str | None
+    entry: bytes
+    leaf: bytes
+    chain: bytes | None
+
+
+def append(
+    connection: Connection,
+    event: Event,
+    at: datetime,
+    *,
+    archive_id: str = "",
+    safe: str = "",
+    details: dict[str, str | int] | None = None,
+) -> None:
+    """Add one entry inside the caller's transaction: the act and its trace are committed together or not at all."""
+    entry = encode_entry(
+        event, event_uuid=str(uuid.uuid4()), at=at, actor=ACTOR, archive_id=archive_id, safe=safe, details=details
+    )
+    connection.execute(
+        "INSERT INTO journal_event (event, archive_id, at, entry, leaf) VALUES (%s, %s, %s, %s, %s)",
+        (event.value, archive_id or None, at, entry, merkle.leaf_hash(entry)),
+    )
+
+
+def sequence(connection: Connection, *, limit: int = 5000) -> int:
+    """Number up to `limit` committed entries; gives how many. One sequencer at a time (advisory lock)."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SEQUENCER_LOCK,))
+    seq, chain = head(connection)
+    rows = connection.execute(
+        "SELECT event_id, leaf FROM journal_event WHERE seq IS NULL ORDER BY event_id LIMIT %s", (limit,)
+    ).fetchall()
+    numbered = []
+    for row in rows:
+        seq += 1
+        chain = hashlib.sha256(chain + bytes(row["leaf"])).digest()
+        numbered.append((seq, chain, row["event_id"]))
+    with connection.cursor() as cursor:
+        cursor.executemany("UPDATE journal_event SET seq = %s, chain = %s WHERE event_id = %s", numbered)
+    return len(numbered)
+
+
+def head(connection: Connection) -> tuple[int, bytes]:
+    """Give the number of sequenced entries and the chain value of the last one."""
+    row = connection.execute(
+        "SELECT seq, chain FROM journal_event WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1"
+    ).fetchone()
+    return (int(row["seq"]), bytes(row["chain"])) if row else (0, _ZERO)
+
+
+def leaves(connection: Connection, size: int) -> list[bytes]:
+    """Give the leaf hashes of entries 1 to `size`, in order."""
+    rows = connection.execute("SELECT leaf FROM journal_event WHERE seq <= %s ORDER BY seq", (size,)).fetchall()
+    return [bytes(row["leaf"]) for row in rows]
+
+
+def lines(connection: Connection, archive_id: str | None = None) -> Iterator[JournalLine]:
+    """Iterate over the journal in order, whole or for one document; unnumbered entries come last."""
+    where, values = ("WHERE archive_id = %s", (archive_id,)) if archive_id else ("", ())
+    query = f"SELECT * FROM journal_event {where} ORDER BY seq NULLS LAST, event_id"  # noqa: S608 - constant text
+    for row in connection.execute(query.encode(), values):
+        yield _line(row)
+
+
+def committed_line(connection: Connection, archive_id: str) -> JournalLine:
+    """Give the entry that committed a document; IntegrityFailureError when it is absent or not unique."""
+    rows = connection.execute(
+        "SELECT * FROM journal_event WHERE archive_id = %s AND event = %s",
+        (archive_id, Event.DEPOSIT_COMMITTED.value),
+    ).fetchall()
+    if len(rows) != 1:
+        raise IntegrityFailureError(
+            "JOURNAL_ENTRY_COUNT",
+            f"The journal holds {len(rows)} commit entries for this document; it must hold exactly one.",
+            remedy="Keep the instance as it is and have the journal examined.",
+        )
+    return _line(rows[0])
+
+
+def check_chain(connection: Connection) -> int:
+    """Recompute every leaf and chain value from the stored entries; gives how many were checked.
+
+    Raises IntegrityFailureError at the first entry that does not fit.
+    """
+    chain, expected = _ZERO, 0
+    for row in connection.execute("SELECT * FROM journal_event WHERE seq IS NOT NULL ORDER BY seq"):
+        line, expected = _line(row), expected + 1
+        chain = hashlib.sha256(chain + line.leaf).digest()
+        if line.seq != expected or merkle.leaf_hash(line.entry) != line.leaf or chain != line.chain:
+            raise IntegrityFailureError(
+                "JOURNAL_BROKEN",
+                f"The journal does not fit together at entry {expected}.",
+                remedy="Keep the instance as it is; compare with the last checkpoint shipped elsewhere.",
+            )
+    return expected
+
+
+def _line(row: dict[str, Any]) -> JournalLine:
+    return JournalLine(
+        row["seq"],
+        row["event"],
+        row["at"],
+        str(row["archive_id"]) if row["archive_id"] else None,
+        bytes(row["entry"]),
+        bytes(row["leaf"]),
+        bytes(row["chain"]) if row["chain"] is not None else None,
+    )

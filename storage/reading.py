@@ -1,0 +1,247 @@
+"""Reading verbs: find a document, give its bytes back verified, list, and check every copy."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minutier import canonical
+from minutier.errors import BadInputError, IntegrityFailureError, ServiceUnavailableError
+from minutier.events import Event, format_time
+from minutier.fingerprint import fingerprint_file, parse_fingerprint
+from minutier.identifiers import is_archive_id
+from storage import catalogue, journal
+from storage.archive import Archive
+from storage.catalogue import Copy, Deposit, StoredObject
+from storage.files import durable_writer, sync_directory
+from storage.keys import decrypt_stream
+from storage.vault import read_fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFinding:
+    """What re-reading one copy found: `outcome` is good, altered, missing or unreachable."""
+
+    archive_id: str
+    role: str
+    replica: str
+    outcome: str
+    detail: str = ""
+
+
+def find(archive: Archive, identifier: str) -> Deposit:
+    """Find a document by archive_id or fingerprint; BadInputError when there is none, or several share the bytes."""
+    with archive.database.transaction() as connection:
+        if is_archive_id(identifier):
+            return catalogue.get(connection, identifier)
+        try:
+            sha256, sha3_512 = parse_fingerprint(identifier)
+        except ValueError:
+            raise catalogue.unknown(identifier) from None
+        found = catalogue.find_by_digest(connection, sha256, sha3_512)
+    if not found:
+        raise catalogue.unknown(identifier)
+    if len(found) > 1:
+        names = ", ".join(deposit.archive_id for deposit in found)
+        raise BadInputError(
+            "AMBIGUOUS_ID", "Several deposits hold these same bytes.", remedy=f"Use an archive_id: {names}"
+        )
+    return found[0]
+
+
+def require_archived(deposit: Deposit) -> None:
+    """Raise BadInputError (`NOT_ARCHIVED`) for a deposit that has not reached its end."""
+    if deposit.state != "ARCHIVED":
+        raise BadInputError(
+            "NOT_ARCHIVED",
+            f"This document is {deposit.state}, not archived.",
+            remedy="`minutier list` shows where each deposit stands.",
+        )
+
+
+def read(archive: Archive, deposit: Deposit, target: Path, *, role: str = "original") -> None:
+    """Give the document back into `target`, verified against its sealed manifest; the act is journaled."""
+    require_archived(deposit)
+    fetch(archive, deposit, role, target)
+    with archive.database.transaction() as connection:
+        journal.append(
+            connection,
+            Event.DOCUMENT_READ,
+            archive.clock(),
+            archive_id=deposit.archive_id,
+            safe=deposit.safe,
+            details={"role": role},
+        )
+
+
+def fetch(archive: Archive, deposit: Deposit, role: str, target: Path) -> None:
+    """Decrypt a part from the first copy that proves good; IntegrityFailureError when none does."""
+    with archive.database.transaction() as connection:
+        item = catalogue.objects(connection, deposit.archive_id).get(role)
+        copies = [copy for copy in catalogue.copies(connection, deposit.archive_id) if copy.role == role]
+    if item is None:
+        raise BadInputError(
+            "NO_SUCH_PART", f"This document has no {role}.", remedy="`minutier metadata` lists its parts."
+        )
+    failures: list[str] = []
+    unreachable = 0
+    for copy in copies:
+        try:
+            _fetch_copy(archive, deposit, item, copy, target)
+            return
+        except ServiceUnavailableError as error:
+            if error.code == "DISK_FULL":
+                raise
+            unreachable += 1
+            failures.append(f"{copy.replica}: {error.message}")
+        except (IntegrityFailureError, KeyError) as error:
+            failures.append(f"{copy.replica}: {error}")
+    if unreachable:
+        raise ServiceUnavailableError(
+            "STORE_DOWN", f"No good copy could be reached ({'; '.join(failures)}).",
+            remedy="Nothing is lost. Start the stores and run the same command again.",
+        )
+    raise IntegrityFailureError(
+        "NO_GOOD_COPY", f"No copy proved good ({'; '.join(failures)}).",
+        remedy="Run `minutier sweep` and keep the instance as it is.",
+    )
+
+
+def _fetch_copy(archive: Archive, deposit: Deposit, item: StoredObject, copy: Copy, target: Path) -> None:
+    with archive.database.transaction() as connection:
+        query = "SELECT wrapped FROM document_key WHERE archive_id = %s"
+        row = connection.execute(query, (deposit.archive_id,)).fetchone()
+    wrapped = bytes(row["wrapped"]) if row else archive.keys.kept(deposit.archive_id)
+    if wrapped is None:
+        raise IntegrityFailureError(
+            "KEY_MISSING", "The key of this document is gone.", remedy="Restore the keys directory from its backup."
+        )
+    identity = archive.keys.unwrap(deposit.safe, wrapped)
+    replica = archive.replica(copy.replica)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.reading")
+    try:
+        with replica.open(item.key, copy.version_id) as source, durable_writer(aside) as sink:
+            decrypt_stream(source, sink, identity)
+        expected = _expected(deposit, item.role)
+        if expected is not None:
+            found = fingerprint_file(aside)
+            if (found.sha256, found.sha3_512, found.size) != expected:
+                raise IntegrityFailureError(
+                    "DOCUMENT_ALTERED", "The bytes are not those of the sealed manifest.", remedy="Run a sweep."
+                )
+        aside.replace(target)
+        sync_directory(target.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+
+
+def _expected(deposit: Deposit, role: str) -> tuple[str, str, int] | None:
+    for part in sealed_manifest(deposit)["objects"]:
+        if part["role"] == role:
+            return part["sha256"], part["sha3_512"], part["size"]
+    return None
+
+
+def sealed_manifest(deposit: Deposit) -> dict[str, Any]:
+    """Read the sealed manifest of a deposit; IntegrityFailureError when it has none or it is not canonical."""
+    try:
+        if deposit.manifest is None:
+            raise ValueError("there is none")
+        manifest: dict[str, Any] = canonical.decode(deposit.manifest)
+    except ValueError as error:
+        raise IntegrityFailureError(
+            "MANIFEST_ALTERED", f"The manifest cannot be read ({error}).", remedy="Keep the instance as it is."
+        ) from error
+    return manifest
+
+
+def technical_metadata(archive: Archive, deposit: Deposit) -> dict[str, Any]:
+    """Give the technical metadata of NF Z42-020: object id, depositor, deposit date, size, algorithms, digests."""
+    with archive.database.transaction() as connection:
+        copies = catalogue.copies(connection, deposit.archive_id)
+        token = connection.execute("SELECT gen_time FROM token WHERE token_id = %s", (deposit.token_id,)).fetchone()
+    return {
+        "archive_id": deposit.archive_id,
+        "reference": deposit.reference,
+        "dossier": deposit.dossier,
+        "safe": deposit.safe,
+        "class": deposit.lifecycle_class,
+        "depositor": deposit.depositor,
+        "state": deposit.state,
+        "name": deposit.name,
+        "deposited_at": format_time(deposit.received_at),
+        "retained_until": format_time(deposit.retain_until) if deposit.retain_until else None,
+        "timestamp": format_time(token["gen_time"]) if token else None,
+        "size": deposit.size,
+        "digest_algorithms": ["sha256", "sha3-512"],
+        "digests": {"sha256": deposit.sha256, "sha3-512": deposit.sha3_512},
+        "fingerprint": deposit.fingerprint,
+        "screening": deposit.screening,
+        "rendition": deposit.rendition,
+        "metadata": deposit.metadata,
+        "refusal": refusal(deposit),
+        "copies": [
+            {
+                "role": copy.role,
+                "replica": copy.replica,
+                "locked_until": format_time(copy.locked_until) if copy.locked_until else None,
+                "checked_at": format_time(copy.checked_at),
+                "health": copy.health,
+            }
+            for copy in copies
+        ],
+    }
+
+
+def refusal(deposit: Deposit) -> dict[str, str | None] | None:
+    """Give the refusal of a deposit as code and sentences, None when it was not refused."""
+    if deposit.refusal_code is None:
+        return None
+    return {"code": deposit.refusal_code, "en": deposit.refusal_en, "fr": deposit.refusal_fr}
+
+
+def check_copies(archive: Archive, deposit: Deposit) -> list[CopyFinding]:
+    """Re-read every copy of every object of an archived document and compare both digests; the act is journaled."""
+    require_archived(deposit)
+    with archive.database.transaction() as connection:
+        items = catalogue.objects(connection, deposit.archive_id)
+        copies = catalogue.copies(connection, deposit.archive_id)
+    findings = [examine(archive, items[copy.role], copy) for copy in copies]
+    bad = sum(finding.outcome != "good" for finding in findings)
+    with archive.database.transaction() as connection:
+        journal.append(
+            connection,
+            Event.DOCUMENT_CHECKED,
+            archive.clock(),
+            archive_id=deposit.archive_id,
+            safe=deposit.safe,
+            details={"copies": len(findings), "bad": bad},
+        )
+    return findings
+
+
+def examine(archive: Archive, item: StoredObject, copy: Copy) -> CopyFinding:
+    """Re-read one copy; a bad answer is asked for a second time before it is believed."""
+    finding = _examine_once(archive, item, copy)
+    return finding if finding.outcome == "good" else _examine_once(archive, item, copy)
+
+
+def _examine_once(archive: Archive, item: StoredObject, copy: Copy) -> CopyFinding:
+    def found(outcome: str, detail: str = "") -> CopyFinding:
+        return CopyFinding(copy.archive_id, copy.role, copy.replica, outcome, detail)
+
+    try:
+        digest = read_fingerprint(archive.replica(copy.replica), item.key, copy.version_id)
+    except KeyError:
+        return found("missing", "the version or the replica is not there")
+    except IntegrityFailureError as error:
+        return found("altered", error.message)
+    except ServiceUnavailableError as error:
+        return found("unreachable", error.message)
+    if (digest.sha256, digest.sha3_512, digest.size) != (item.sha256, item.sha3_512, item.size):
+        return found("altered", "the bytes differ from those that were stored")
+    return found("good")

@@ -1,0 +1,267 @@
+"""Reception: a delivery becomes durable bytes in the spool and one row, however often it is sent (protocol step 1)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psycopg.errors import UniqueViolation
+
+from minutier.errors import BadInputError, IntegrityFailureError, RefusedDocumentError, ServiceUnavailableError
+from minutier.fingerprint import Fingerprint, fingerprint_file
+from minutier.identifiers import new_archive_id
+from storage import catalogue
+from storage.archive import Archive
+from storage.catalogue import Deposit
+from storage.files import durable_writer, sync_directory
+
+# A refusal of the content itself: the same bytes again get the same answer. Others may pass once corrected.
+_CONTENT_REFUSALS = frozenset(
+    {"EMPTY", "TOO_LARGE", "MALWARE", "DAMAGED", "ENCRYPTED", "NO_PAGES", "FORMAT_UNKNOWN", "FORMAT_MISMATCH", "POLYGLOT"}
+)
+_DIGESTS = {"sha256": 64, "sha512": 128, "sha3-512": 128}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a depositor hands over: a file, its names, and what it says about the bytes (`expected` digests by name)."""
+
+    path: Path
+    safe: str
+    lifecycle_class: str
+    reference: str
+    depositor: str
+    dossier: str = ""
+    name: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, str] = field(default_factory=dict)
+    expected_size: int | None = None
+
+
+def receive(archive: Archive, delivery: Delivery) -> Deposit:
+    """Take a delivery into the spool and give its deposit: new, or the one that the same delivery made before.
+
+    Raises BadInputError for what is not a readable file, an unknown safe or class. A refusal of the document is not
+    an error: it is the returned deposit, in state REFUSED, with its bytes in quarantine.
+    """
+    with archive.database.transaction() as connection:
+        catalogue.require_safe(connection, delivery.safe)
+        catalogue.class_years(connection, delivery.lifecycle_class)
+    size = _require_file(delivery.path)
+    if size > archive.settings.max_document_bytes:
+        return refuse(archive, delivery, _too_large(size, archive.settings.max_document_bytes))
+    archive_id = new_archive_id(archive.clock())
+    folder = archive.spool / archive_id
+    try:
+        fingerprint, others = _spool(delivery, folder / "original")
+        mismatch = _mismatch(delivery, fingerprint, others)
+        if mismatch is not None:
+            return refuse(archive, delivery, mismatch, fingerprint=fingerprint, spooled=folder)
+        return _record(archive, delivery, archive_id, fingerprint)
+    finally:
+        _drop_unless_claimed(archive, archive_id)
+
+
+def refuse(
+    archive: Archive,
+    delivery: Delivery,
+    refusal: RefusedDocumentError,
+    *,
+    fingerprint: Fingerprint | None = None,
+    spooled: Path | None = None,
+) -> Deposit:
+    """Record a refusal of a delivery (once per reference, code and content) and quarantine its bytes, if any."""
+    archive_id = new_archive_id(archive.clock())
+    with archive.database.transaction() as connection:
+        for known in catalogue.find_by_reference(connection, delivery.safe, delivery.reference):
+            digest = fingerprint.sha256 if fingerprint else None
+            if known.refusal_code == refusal.code and known.sha256 == digest:
+                return known
+        if spooled is not None:
+            _quarantine(archive, spooled, archive_id)
+        row = _row(archive, delivery, archive_id, fingerprint) | {
+            "state": "REFUSED",
+            "refusal_code": refusal.code,
+            "refusal_en": refusal.message,
+            "refusal_fr": refusal.message_fr,
+        }
+        catalogue.insert_deposit(connection, row)
+        return catalogue.get(connection, archive_id)
+
+
+def refuse_deposit(archive: Archive, deposit: Deposit, refusal: RefusedDocumentError) -> Deposit:
+    """End a live deposit as REFUSED: its bytes go to quarantine, its reason to the catalogue and the journal."""
+    with archive.database.transaction() as connection:
+        catalogue.advance(
+            connection,
+            deposit,
+            "REFUSED",
+            archive.clock(),
+            details={"code": refusal.code},
+            refusal_code=refusal.code,
+            refusal_en=refusal.message,
+            refusal_fr=refusal.message_fr,
+        )
+    _quarantine(archive, archive.spool / deposit.archive_id, deposit.archive_id)
+    return current(archive, deposit.archive_id)
+
+
+def current(archive: Archive, archive_id: str) -> Deposit:
+    """Read where a deposit stands now."""
+    with archive.database.transaction() as connection:
+        return catalogue.get(connection, archive_id)
+
+
+def _require_file(path: Path) -> int:
+    try:
+        if path.is_dir():
+            raise BadInputError("NOT_A_FILE", f"{path} is a directory.", remedy="Give the files themselves.")
+        if not path.is_file():
+            raise BadInputError("FILE_MISSING", f"There is no file {path}.", remedy="Check the name and the folder.")
+        with path.open("rb"):
+            return path.stat().st_size
+    except PermissionError as error:
+        raise BadInputError("NOT_READABLE", f"{path} may not be read.", remedy="Check the rights on it.") from error
+
+
+def _spool(delivery: Delivery, target: Path) -> tuple[Fingerprint, dict[str, str]]:
+    """Copy, make durable, read back; gives the fingerprint and the other digests that the depositor announced."""
+    first, second, size = hashlib.sha256(), hashlib.sha3_512(), 0
+    others = {name: hashlib.new(name) for name in delivery.expected if name == "sha512"}
+    with delivery.path.open("rb") as source, durable_writer(target) as stream:
+        while piece := source.read(1 << 20):
+            for digest in (first, second, *others.values()):
+                digest.update(piece)
+            size += len(piece)
+            stream.write(piece)
+    sync_directory(target.parent.parent)
+    captured = Fingerprint(first.hexdigest(), second.hexdigest(), size)
+    if fingerprint_file(target) != captured:
+        raise IntegrityFailureError(
+            "SPOOL_ALTERED", "The bytes read back from the spool are not those that were written.",
+            remedy="Check the disk of the instance, then run the same command again.",
+        )
+    return captured, {name: digest.hexdigest() for name, digest in others.items()}
+
+
+def _mismatch(delivery: Delivery, found: Fingerprint, others: dict[str, str]) -> RefusedDocumentError | None:
+    digests = {"sha256": found.sha256, "sha3-512": found.sha3_512, **others}
+    wrong = [name for name, value in delivery.expected.items() if digests.get(name) != value]
+    if delivery.expected_size is not None and delivery.expected_size != found.size:
+        wrong.append("size")
+    if not wrong:
+        return None
+    return RefusedDocumentError(
+        "DIGEST_MISMATCH",
+        f"The file received is not the one announced: {', '.join(wrong)} differs.",
+        f"Le fichier reçu n’est pas celui annoncé : {', '.join(wrong)} différent.",
+        remedy="Send the file again, with its own digest.",
+    )
+
+
+def parse_expected(text: str) -> tuple[str, str]:
+    """Read `ALG:HEX`; BadInputError for another algorithm than sha256, sha512, sha3-512 or a wrong length."""
+    name, _, value = text.partition(":")
+    value = value.lower()
+    if _DIGESTS.get(name) != len(value) or not set(value) <= set("0123456789abcdef"):
+        raise BadInputError(
+            "BAD_DIGEST", f"{text!r} is not a digest.", remedy=f"Write ALG:HEX with one of {', '.join(_DIGESTS)}."
+        )
+    return name, value
+
+
+def _record(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: Fingerprint) -> Deposit:
+    try:
+        with archive.database.transaction() as connection:
+            for known in catalogue.find_by_reference(connection, delivery.safe, delivery.reference):
+                same = (known.sha256, known.sha3_512) == (fingerprint.sha256, fingerprint.sha3_512)
+                if known.refusal_code is None and known.state != "ABANDONED":
+                    return _same_or_conflict(archive, delivery, known, archive_id, fingerprint, same=same)
+                if same and known.refusal_code in _CONTENT_REFUSALS:
+                    return known
+            row = _row(archive, delivery, archive_id, fingerprint) | {"state": "RECEIVED"}
+            catalogue.insert_deposit(connection, row)
+            return catalogue.get(connection, archive_id)
+    except UniqueViolation:
+        # Another worker inserted the same reference between our look and our insert: look again, once, for good.
+        with archive.database.transaction() as connection:
+            known = catalogue.find_by_reference(connection, delivery.safe, delivery.reference)[0]
+        same = (known.sha256, known.sha3_512) == (fingerprint.sha256, fingerprint.sha3_512)
+        return _same_or_conflict(archive, delivery, known, archive_id, fingerprint, same=same)
+
+
+def _same_or_conflict(
+    archive: Archive, delivery: Delivery, known: Deposit, archive_id: str, fingerprint: Fingerprint, *, same: bool
+) -> Deposit:
+    if same:
+        # The spool of an unfinished deposit may have been lost with its disk: the same bytes mend it.
+        if not known.reached("ARCHIVED") and not (archive.spool / known.archive_id).exists():
+            (archive.spool / archive_id).replace(archive.spool / known.archive_id)
+        return known
+    conflict = RefusedDocumentError(
+        "REFERENCE_CONFLICT",
+        f"Another document is already archived or under way under the reference {delivery.reference}.",
+        f"Un autre document est déjà archivé ou en cours sous la référence {delivery.reference}.",
+        remedy="Give this document its own reference.",
+    )
+    return refuse(archive, delivery, conflict, fingerprint=fingerprint, spooled=archive.spool / archive_id)
+
+
+def _row(
+    archive: Archive, delivery: Delivery, archive_id: str, fingerprint: Fingerprint | None
+) -> dict[str, object]:
+    return {
+        "archive_id": archive_id,
+        "safe": delivery.safe,
+        "class": delivery.lifecycle_class,
+        "reference": delivery.reference,
+        "dossier": delivery.dossier,
+        "depositor": delivery.depositor,
+        "name": delivery.name or delivery.path.name,
+        "metadata": dict(delivery.metadata),
+        "received_at": archive.clock(),
+        "sha256": fingerprint.sha256 if fingerprint else None,
+        "sha3_512": fingerprint.sha3_512 if fingerprint else None,
+        "size": fingerprint.size if fingerprint else None,
+    }
+
+
+def _quarantine(archive: Archive, folder: Path, archive_id: str) -> None:
+    target = archive.quarantine / archive_id
+    archive.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.exists() and not target.exists():
+        folder.replace(target)
+        sync_directory(archive.quarantine)
+
+
+def _drop_unless_claimed(archive: Archive, archive_id: str) -> None:
+    """Remove a spool folder that no row claims: the delivery was a duplicate, a refusal, or failed."""
+    folder = archive.spool / archive_id
+    if not folder.exists():
+        return
+    try:
+        with archive.database.transaction() as connection:
+            catalogue.get(connection, archive_id)
+    except BadInputError:
+        shutil.rmtree(folder)
+    except ServiceUnavailableError:
+        return  # unknown whether it is claimed: the sweep drops it later
+
+
+def _too_large(size: int, limit: int) -> RefusedDocumentError:
+    return RefusedDocumentError(
+        "TOO_LARGE",
+        f"The file has {size} bytes; the limit is {limit}.",
+        f"Le fichier pèse {size} octets ; la limite est de {limit}.",
+        remedy="Split it, or raise max_document_bytes in minutier.toml.",
+    )
+
+
+def free_bytes(path: Path) -> int:
+    """Give the free space, in bytes, of the disk that holds `path`."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize

@@ -1,0 +1,114 @@
+"""Sealing and stamping: a manifest under the archive's seal, one time-stamp token for a batch (protocol steps 5 to 7)."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+
+from minutier.errors import IntegrityFailureError
+from minutier.evidence import build_batch, encode_record
+from minutier.fingerprint import Fingerprint, fingerprint_file
+from minutier.manifest import Description, Part, encode_manifest
+from minutier.retention import retain_until
+from minutier.seal import seal
+from storage import catalogue
+from storage.archive import Archive
+from storage.catalogue import Deposit
+from storage.reception import current
+
+
+def seal_deposit(archive: Archive, archive_id: str, software: Mapping[str, str]) -> Deposit:
+    """Describe a RENDERED deposit in a manifest and seal it; a deposit already past this is given back as it is."""
+    deposit = current(archive, archive_id)
+    if deposit.state != "RENDERED":
+        return deposit
+    now = archive.clock()
+    with archive.database.transaction() as connection:
+        years = catalogue.class_years(connection, deposit.lifecycle_class)
+    until = retain_until(deposit.received_at, years)
+    description = Description(
+        archive_id=deposit.archive_id,
+        safe=deposit.safe,
+        lifecycle_class=deposit.lifecycle_class,
+        reference=deposit.reference,
+        dossier=deposit.dossier,
+        depositor=deposit.depositor,
+        deposited_at=deposit.received_at,
+        retain_until=until,
+        metadata=deposit.metadata,
+        screening=deposit.screening or {},
+        rendition=deposit.rendition or {},
+        software=dict(software),
+    )
+    manifest = encode_manifest(description, parts(archive, deposit))
+    sealed = seal(manifest, archive.signer, now)
+    with archive.database.transaction() as connection:
+        catalogue.advance(
+            connection,
+            deposit,
+            "SEALED",
+            now,
+            details={"manifest_sha256": hashlib.sha256(manifest).hexdigest()},
+            manifest=manifest,
+            seal=sealed,
+            retain_until=until,
+        )
+    return current(archive, archive_id)
+
+
+def parts(archive: Archive, deposit: Deposit) -> list[Part]:
+    """Give the files of a document that is still in the spool: the original, and its rendition if there is one."""
+    original = archive.spooled(deposit.archive_id, "original")
+    captured = fingerprint_file(original)
+    if (captured.sha256, captured.sha3_512) != (deposit.sha256, deposit.sha3_512):
+        raise IntegrityFailureError(
+            "SPOOL_ALTERED", "The original in the spool is not the one that was captured.",
+            remedy="Send the document again under the same reference.",
+        )
+    media_type = str((deposit.screening or {}).get("media_type", "application/octet-stream"))
+    found = [Part("original", deposit.name, media_type, captured)]
+    rendition = archive.spooled(deposit.archive_id, "rendition.pdf")
+    if rendition.exists():
+        found.append(Part("rendition", "rendition.pdf", "application/pdf", fingerprint_file(rendition)))
+    return found
+
+
+def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
+    """Get one token over the evidence of all SEALED deposits given; gives the token's id, None when none waited.
+
+    The token is verified before it is kept, and kept in the same transaction as the records that rest on it.
+    """
+    with archive.database.transaction() as connection:
+        waiting = [catalogue.get(connection, archive_id) for archive_id in archive_ids]
+    waiting = [deposit for deposit in waiting if deposit.state == "SEALED"]
+    if not waiting:
+        return None
+    root, paths = build_batch([_members(archive, deposit) for deposit in waiting])
+    token, url = archive.tsa.stamp(root, archive.clock())
+    token_id = str(uuid.uuid4())
+    now = archive.clock()
+    with archive.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO token (token_id, gen_time, root, token, tsa) VALUES (%s, %s, %s, %s, %s)",
+            (token_id, token.gen_time, root, token.der, url),
+        )
+        for deposit, path in zip(waiting, paths, strict=True):
+            catalogue.advance(
+                connection,
+                deposit,
+                "STAMPED",
+                now,
+                details={"token": token_id, "gen_time": token.gen_time.isoformat()},
+                evidence=encode_record(path, token.der),
+                token_id=token_id,
+            )
+    return token_id
+
+
+def _members(archive: Archive, deposit: Deposit) -> list[bytes]:
+    """Give the SHA-256 of each member of a document's data group: original, rendition, manifest, seal (RFC 4998 §4.2)."""
+    files: list[Fingerprint] = [part.fingerprint for part in parts(archive, deposit)]
+    hashes = [bytes.fromhex(item.sha256) for item in files]
+    hashes += [hashlib.sha256(data).digest() for data in (deposit.manifest, deposit.seal) if data is not None]
+    return hashes

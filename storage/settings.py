@@ -1,0 +1,192 @@
+"""Settings of one instance: the file `minutier.toml` of its home, overridden by `MINUTIER_*` variables.
+
+The environment arrives as a mapping and is read nowhere else. Unknown keys are refused, secrets are paths of files,
+and the value is frozen: a program that wants other settings builds another value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from minutier.errors import BadInputError
+
+PREFIX = "MINUTIER_"
+# Variables that share the prefix and are not settings: the home itself, and what builds and tests use.
+NOT_SETTINGS = re.compile(r"MINUTIER_(HOME|CACHE|TEST_\w+|BENCH_\w+)")
+LISTS = ("replicas", "replica_credentials", "tsa_urls")
+REPLICA = re.compile(r"dir:.+|s3\+https?://[^/\s@]+/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+class Settings(BaseModel):
+    """Everything an instance needs to know about its surroundings.
+
+    `None` in `database_url`, `tsa_urls` and `prefect_api_url` means "the embedded one", which has no legal value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path
+    database_url: str | None = Field(default=None, repr=False)
+    """libpq URL; `passfile=` keeps the password out of it."""
+    replicas: tuple[str, ...] = ()
+    """`dir:PATH` or `s3+http(s)://HOST:PORT/BUCKET`, in order of preference for reading."""
+    replica_credentials: tuple[Path | None, ...] = ()
+    """One file per replica, aligned with `replicas`; None for a directory."""
+    tsa_urls: tuple[str, ...] | None = None
+    """RFC 3161 authorities, tried in this order."""
+    trust_dir: Path = Path()
+    """Trust anchors: roots as `*.pem`, the journal's key as `journal.vkey`."""
+    clamd: str | None = None
+    """`HOST:PORT` or `unix:PATH` of the antivirus daemon."""
+    supervision_url: str | None = None
+    prefect_api_url: str | None = None
+    prefect_auth_file: Path | None = None
+    """File with the `user:password` of the Prefect API; None leaves that API open on the loopback interface."""
+    max_document_bytes: int = Field(default=2**30, ge=1, le=2**40)
+    staging_days: int = Field(default=7, ge=1, le=90)
+    """Days of the first lock, before the lock of the class replaces it."""
+    time_zone: str = "Europe/Paris"
+    """Zone in which "off-peak" and end-of-retention days are counted."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_home(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Resolve relative paths against the home and give the defaults that depend on it."""
+        home = Path(data["home"])
+        filled = dict(data)
+        filled["trust_dir"] = home / Path(data.get("trust_dir") or "trust").expanduser()
+        replicas = tuple(data.get("replicas") or ("dir:replicas/a", "dir:replicas/b"))
+        filled["replicas"] = tuple(_absolute_replica(home, str(replica)) for replica in replicas)
+        credentials = tuple(data.get("replica_credentials") or ())
+        aligned = credentials + ("",) * (len(replicas) - len(credentials))
+        filled["replica_credentials"] = tuple(home / Path(each).expanduser() if each else None for each in aligned)
+        if auth := data.get("prefect_auth_file"):
+            filled["prefect_auth_file"] = home / Path(auth).expanduser()
+        return filled
+
+    @field_validator("replicas")
+    @classmethod
+    def _known_replicas(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for replica in value:
+            if not REPLICA.fullmatch(replica):
+                raise ValueError(f"{replica!r} is neither dir:PATH nor s3+http(s)://HOST:PORT/BUCKET")
+        if len(set(value)) != len(value):
+            raise ValueError("the same replica is named twice: two copies must be two places")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql://")
+        return value
+
+    @field_validator("tsa_urls", "supervision_url", "prefect_api_url")
+    @classmethod
+    def _http(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
+        for url in (value,) if isinstance(value, str) else value or ():
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"{url!r} must start with http:// or https://")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{value!r} is not a time zone of this machine") from error
+        return value
+
+    @model_validator(mode="after")
+    def _credentials_match(self) -> Self:
+        if len(self.replica_credentials) != len(self.replicas):
+            raise ValueError("replica_credentials names more files than there are replicas")
+        for replica, credentials in zip(self.replicas, self.replica_credentials, strict=True):
+            if replica.startswith("s3+") and credentials is None:
+                raise ValueError(f"{replica} needs a credentials file in replica_credentials, at the same place")
+        return self
+
+
+def _absolute_replica(home: Path, replica: str) -> str:
+    path = replica.removeprefix("dir:")
+    return f"dir:{home / Path(path).expanduser()}" if path and path != replica else replica
+
+
+def home_directory(home: Path | None, environ: Mapping[str, str]) -> Path:
+    """Give the absolute home: the argument, else `$MINUTIER_HOME`, else the user's data directory."""
+    if home is None and environ.get("MINUTIER_HOME"):
+        home = Path(environ["MINUTIER_HOME"])
+    if home is None:
+        data = environ.get("XDG_DATA_HOME") or Path(environ.get("HOME") or "~", ".local", "share")
+        home = Path(data) / "minutier"
+    return home.expanduser().absolute()
+
+
+def load_settings(home: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Build the settings of the instance in `home` (see `home_directory`).
+
+    Raises BadInputError for an unknown key or variable, naming the nearest known one, and for a value out of range.
+    """
+    place = home_directory(home, environ)
+    values = _from_file(place / "minutier.toml")
+    values.update(_from_variables(environ))
+    try:
+        return Settings.model_validate({"home": place, **values})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        raise BadInputError(
+            "SETTING_INVALID",
+            f"Setting {name}: {first['msg'].removeprefix('Value error, ')}.",
+            remedy=f"Correct it in {place / 'minutier.toml'} or in {PREFIX}{name.upper()}.",
+        ) from error
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInputError(
+            "SETTINGS_UNREADABLE", f"{path} cannot be read as TOML: {error}.", remedy="Correct the file."
+        ) from error
+    for key in values:
+        if key not in _keys():
+            raise _unknown(key, str(path), _keys())
+    return values
+
+
+def _from_variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    known = {PREFIX + key.upper(): key for key in _keys()} | {"PREFECT_API_URL": "prefect_api_url"}
+    values: dict[str, Any] = {}
+    for variable, text in environ.items():
+        if variable not in known:
+            if variable.startswith(PREFIX) and not NOT_SETTINGS.fullmatch(variable):
+                raise _unknown(variable, "the environment", known)
+            continue
+        key = known[variable]
+        if text.strip():
+            values[key] = [part.strip() for part in text.split(",")] if key in LISTS else text.strip()
+    return values
+
+
+def _keys() -> list[str]:
+    """Every setting one may give; the home is found before them."""
+    return [name for name in Settings.model_fields if name != "home"]
+
+
+def _unknown(key: str, where: str, known: list[str] | dict[str, str]) -> BadInputError:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return BadInputError(
+        "SETTING_UNKNOWN", f"{key} in {where} is not a setting.", remedy=f"Did you mean {near[0]}? Otherwise remove it."
+    )

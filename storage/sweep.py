@@ -1,0 +1,240 @@
+"""Integrity sweep: re-read copies, longest-unchecked first, within a budget, and heal a bad one from a good one.
+
+Healing under WORM cannot overwrite: a new version is written from a verified copy, locked to the same term, and the
+pointer moves in a journaled transaction. When no copy is good nothing is written: the alarm is all there is to do.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from minutier.errors import BadInputError, IntegrityFailureError, ServiceUnavailableError
+from minutier.events import Event, format_time
+from storage import catalogue, journal
+from storage.archive import Archive
+from storage.catalogue import Copy, StoredObject
+from storage.files import durable_writer
+from storage.reading import CopyFinding, examine
+from storage.vault import lock_copy, matches
+
+_SLICE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What a sweep did. `verdict`: clean, healed (all bad copies were mended) or alarm (one could not be)."""
+
+    sweep_id: str
+    started_at: datetime
+    ended_at: datetime
+    copies: int
+    bytes_read: int
+    good: int
+    healed: int
+    unhealed: int
+    unreachable: int
+    remaining: int
+    journal_entries: int
+    findings: tuple[CopyFinding, ...] = field(default=())
+
+    @property
+    def verdict(self) -> str:
+        """Give the word that an operator reads first."""
+        if self.unhealed or self.unreachable:
+            return "alarm"
+        return "healed" if self.healed else "clean"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the report as JSON values."""
+        values = asdict(self)
+        values["verdict"] = self.verdict
+        values["started_at"], values["ended_at"] = format_time(self.started_at), format_time(self.ended_at)
+        values["findings"] = [asdict(finding) for finding in self.findings]
+        return values
+
+
+def sweep(
+    archive: Archive, *, budget: timedelta, progress: Callable[[int, int], None] = lambda done, left: None
+) -> SweepReport:
+    """Re-read every copy not yet read in this sweep until none is left or the budget is spent.
+
+    `progress` is told how many copies were read and how many wait. The journal's chain is recomputed as well.
+    """
+    sweep_id, started, deadline = str(uuid.uuid4()), archive.clock(), time.monotonic() + budget.total_seconds()
+    with archive.database.transaction() as connection:
+        connection.execute("INSERT INTO sweep (sweep_id, started_at) VALUES (%s, %s)", (sweep_id, started))
+        journal.append(connection, Event.SWEEP_STARTED, started)
+        journal.sequence(connection)
+        entries = journal.check_chain(connection)
+    counts: Counter[str] = Counter()
+    findings: list[CopyFinding] = []
+    while time.monotonic() < deadline:
+        with archive.database.transaction() as connection:
+            waiting = catalogue.copies_to_check(connection, started, _SLICE)
+        if not waiting:
+            break
+        for item, copy in waiting:
+            finding = examine(archive, item, copy)
+            outcome = "good" if finding.outcome == "good" else _act_on(archive, item, copy, finding)
+            if finding.outcome != "good":
+                findings.append(finding)
+            counts.update({outcome: 1, "copies": 1, "bytes": item.size})
+            _mark(archive, copy, outcome)
+            if time.monotonic() >= deadline:
+                break
+        progress(counts["copies"], _remaining(archive, started))
+    clean_spool(archive)
+    report = SweepReport(
+        sweep_id,
+        started,
+        archive.clock(),
+        copies=counts["copies"],
+        bytes_read=counts["bytes"],
+        good=counts["good"],
+        healed=counts["healed"],
+        unhealed=counts["unhealed"],
+        unreachable=counts["unreachable"],
+        remaining=_remaining(archive, started),
+        journal_entries=entries,
+        findings=tuple(findings),
+    )
+    _end(archive, report)
+    return report
+
+
+def heal(archive: Archive, item: StoredObject, copy: Copy) -> bool:
+    """Mend one bad copy from another replica's good one; False when no good copy exists, and nothing is written."""
+    with archive.database.transaction() as connection:
+        deposit = catalogue.get(connection, item.archive_id)
+        others = [
+            other
+            for other in catalogue.copies(connection, item.archive_id)
+            if other.role == item.role and other.replica != copy.replica
+        ]
+    if deposit.retain_until is None:
+        return False
+    for other in others:
+        if examine(archive, item, other).outcome != "good":
+            continue
+        staged = archive.settings.home / "healing" / f"{uuid.uuid4().hex}.age"
+        try:
+            with archive.replica(other.replica).open(item.key, other.version_id) as source:
+                with durable_writer(staged) as sink:
+                    shutil.copyfileobj(source, sink, 1 << 20)
+            _replace(archive, item, copy, staged, deposit.retain_until)
+        finally:
+            staged.unlink(missing_ok=True)
+        return True
+    return False
+
+
+def _replace(archive: Archive, item: StoredObject, copy: Copy, staged: Path, until: datetime) -> None:
+    replica = archive.replica(copy.replica)
+    version = replica.put(item.key, staged, until)
+    if not matches(replica, version, item):
+        raise IntegrityFailureError(
+            "STORE_READBACK", f"Replica {replica.name} does not give back what it was given.",
+            remedy="Check this store: it cannot be healed as it is.",
+        )
+    with archive.database.transaction() as connection:
+        catalogue.put_copy(connection, item, copy.replica, version.version_id, archive.clock())
+        journal.append(
+            connection,
+            Event.COPY_HEALED,
+            archive.clock(),
+            archive_id=item.archive_id,
+            details={
+                "role": item.role,
+                "replica": copy.replica,
+                "damaged_version": copy.version_id,
+                "new_version": version.version_id,
+            },
+        )
+        healed = next(
+            found
+            for found in catalogue.copies(connection, item.archive_id)
+            if (found.role, found.replica) == (item.role, copy.replica)
+        )
+    lock_copy(archive, item, healed, until)
+
+
+def _act_on(archive: Archive, item: StoredObject, copy: Copy, finding: CopyFinding) -> str:
+    if finding.outcome == "unreachable":
+        return "unreachable"
+    with archive.database.transaction() as connection:
+        journal.append(
+            connection,
+            Event.COPY_DAMAGED,
+            archive.clock(),
+            archive_id=item.archive_id,
+            details={"role": item.role, "replica": copy.replica, "outcome": finding.outcome},
+        )
+    try:
+        return "healed" if heal(archive, item, copy) else "unhealed"
+    except (ServiceUnavailableError, IntegrityFailureError):
+        return "unhealed"
+
+
+def _mark(archive: Archive, copy: Copy, outcome: str) -> None:
+    # An unhealed or unreachable copy is marked as looked at, so that the sweep moves on, and stays visible as damaged.
+    health = {"good": "good", "healed": "good", "unhealed": "damaged"}.get(outcome, copy.health)
+    with archive.database.transaction() as connection:
+        catalogue.set_copy(connection, copy, checked_at=archive.clock(), health=health)
+
+
+def _remaining(archive: Archive, started: datetime) -> int:
+    with archive.database.transaction() as connection:
+        row = connection.execute(
+            "SELECT count(*) AS n FROM replica_copy JOIN deposit USING (archive_id)"
+            " WHERE state = 'ARCHIVED' AND checked_at < %s",
+            (started,),
+        ).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def _end(archive: Archive, report: SweepReport) -> None:
+    with archive.database.transaction() as connection:
+        connection.execute(
+            "UPDATE sweep SET ended_at = %s, report = %s WHERE sweep_id = %s",
+            (report.ended_at, Jsonb(report.as_dict()), report.sweep_id),
+        )
+        journal.append(
+            connection,
+            Event.SWEEP_ENDED,
+            report.ended_at,
+            details={
+                "copies": report.copies,
+                "good": report.good,
+                "healed": report.healed,
+                "unhealed": report.unhealed,
+                "unreachable": report.unreachable,
+                "remaining": report.remaining,
+            },
+        )
+        journal.sequence(connection)
+
+
+def clean_spool(archive: Archive) -> int:
+    """Drop spool folders that no live deposit claims and that are older than a day; gives how many."""
+    dropped = 0
+    for folder in archive.spool.iterdir() if archive.spool.exists() else ():
+        age = archive.clock().timestamp() - folder.stat().st_mtime
+        try:
+            with archive.database.transaction() as connection:
+                ended = catalogue.get(connection, folder.name).state in ("ARCHIVED", "REFUSED", "ABANDONED")
+        except BadInputError:
+            ended = True
+        if ended and age > timedelta(days=1).total_seconds():
+            shutil.rmtree(folder)
+            dropped += 1
+    return dropped

@@ -1,0 +1,248 @@
+"""The vault: store, commit, lock, attest (protocol steps 8 to 10). Files first, database last, full lock after commit.
+
+Each step starts from the recorded state and may be run again after any crash: what was done is found and adopted,
+never done twice. Staged versions are locked for a few days only, so a deposit that dies leaves nothing that lasts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from minutier import canonical
+from minutier.errors import IntegrityFailureError, PolicyRefusedError
+from minutier.events import format_time
+from minutier.fingerprint import Fingerprint, fingerprint_file, fingerprint_stream
+from minutier.seal import seal
+from storage import catalogue, journal
+from storage.archive import Archive
+from storage.catalogue import Copy, Deposit, StoredObject
+from storage.database import Connection
+from storage.files import write_durably
+from storage.keys import encrypt_file
+from storage.ports import ObjectStore, ObjectVersion
+from storage.reception import current
+
+_SMALL_MARGIN = timedelta(days=1)
+
+
+def object_key(deposit: Deposit, role: str) -> str:
+    """Give the object's key: it names the safe and the random archive_id, nothing personal, no digest."""
+    return f"{deposit.safe}/{deposit.archive_id}/{role}.age"
+
+
+def store_deposit(archive: Archive, archive_id: str) -> Deposit:
+    """Put every object of a STAMPED deposit, encrypted, on every replica under a short lock, and read it back."""
+    deposit = current(archive, archive_id)
+    if deposit.state != "STAMPED":
+        return deposit
+    with archive.database.exclusive(f"deposit {archive_id}"):
+        deposit = current(archive, archive_id)
+        if deposit.state != "STAMPED":
+            return deposit
+        recipient = _document_key(archive, deposit)
+        for role, source in _sources(archive, deposit).items():
+            item, staged = _stage(archive, deposit, role, source, recipient)
+            for replica in archive.replicas:
+                version = _place(archive, replica, item, staged)
+                with archive.database.transaction() as connection:
+                    catalogue.put_copy(connection, item, replica.name, version.version_id, archive.clock())
+        _advance(archive, deposit, "STORED")
+    return current(archive, archive_id)
+
+
+def commit_deposit(archive: Archive, archive_id: str) -> Deposit:
+    """Commit a STORED deposit: state and journal entry in one transaction; it is then part of the archive."""
+    deposit = current(archive, archive_id)
+    if deposit.state != "STORED":
+        return deposit
+
+    def complete(connection: Connection) -> dict[str, str | int]:
+        items = catalogue.objects(connection, archive_id)
+        placed = {(copy.role, copy.replica) for copy in catalogue.copies(connection, archive_id)}
+        missing = [f"{role} on {s.name}" for role in items for s in archive.replicas if (role, s.name) not in placed]
+        if missing or deposit.manifest is None:
+            raise IntegrityFailureError(
+                "COPY_MISSING", f"Not every copy is in place ({', '.join(missing)}).",
+                remedy="Run the same deposit again.",
+            )
+        return {"manifest_sha256": hashlib.sha256(deposit.manifest).hexdigest(), "objects": len(items)}
+
+    _advance(archive, deposit, "COMMITTED", complete)
+    with archive.database.transaction() as connection:
+        journal.sequence(connection)
+    return current(archive, archive_id)
+
+
+def lock_deposit(archive: Archive, archive_id: str) -> Deposit:
+    """Extend the lock of every version of a COMMITTED deposit to its term, set the legal hold, and verify both."""
+    deposit = current(archive, archive_id)
+    if deposit.state != "COMMITTED" or deposit.retain_until is None:
+        return deposit
+    with archive.database.transaction() as connection:
+        items = catalogue.objects(connection, archive_id)
+        copies = catalogue.copies(connection, archive_id)
+    for copy in copies:
+        lock_copy(archive, items[copy.role], copy, deposit.retain_until)
+    _advance(archive, deposit, "LOCKED")
+    return current(archive, archive_id)
+
+
+def lock_copy(archive: Archive, item: StoredObject, copy: Copy, until: datetime) -> None:
+    """Lock one copy to `until` with the legal hold, check what the store then says, and record it."""
+    replica = archive.replica(copy.replica)
+    replica.extend_lock(item.key, copy.version_id, until, legal_hold=True)
+    state = replica.lock_state(item.key, copy.version_id)
+    # Stores keep whole seconds or milliseconds: a sub-second difference is not a shorter retention.
+    if state.retain_until is None or state.retain_until < until - timedelta(seconds=1) or not state.legal_hold:
+        raise PolicyRefusedError(
+            "STORE_DOES_NOT_LOCK", f"Replica {replica.name} did not keep the lock to its term.",
+            remedy="Run `minutier store probe`; do not rely on this replica.",
+        )
+    with archive.database.transaction() as connection:
+        catalogue.set_copy(connection, copy, locked_until=until)
+
+
+def attest_deposit(archive: Archive, archive_id: str) -> Deposit:
+    """Put the sealed attestation of a LOCKED deposit in the outbox and end it ARCHIVED; only then drop its spool."""
+    deposit = current(archive, archive_id)
+    if deposit.state == "LOCKED":
+        now = archive.clock()
+        body = _attestation(deposit, now)
+        sealed = seal(body, archive.signer, now)
+
+        def deliver(connection: Connection) -> dict[str, str | int]:
+            connection.execute(
+                "INSERT INTO outbox (archive_id, body, seal, created_at) VALUES (%s, %s, %s, %s)",
+                (archive_id, body, sealed, now),
+            )
+            return {"attestation_sha256": hashlib.sha256(body).hexdigest()}
+
+        _advance(archive, deposit, "ARCHIVED", deliver)
+        with archive.database.transaction() as connection:
+            journal.sequence(connection)
+        deposit = current(archive, archive_id)
+    if deposit.state == "ARCHIVED":
+        shutil.rmtree(archive.spool / archive_id, ignore_errors=True)
+    return deposit
+
+
+def matches(replica: ObjectStore, version: ObjectVersion, item: StoredObject) -> bool:
+    """Read a version whole and say whether its bytes are the object's: both digests and the size."""
+    if version.size != item.size:
+        return False
+    return read_fingerprint(replica, version.key, version.version_id) == Fingerprint(
+        item.sha256, item.sha3_512, item.size
+    )
+
+
+def read_fingerprint(replica: ObjectStore, key: str, version_id: str) -> Fingerprint:
+    """Read a version from the store to its end and give the fingerprint of what came."""
+    with replica.open(key, version_id) as stream:
+        return fingerprint_stream(stream)
+
+
+def _advance(
+    archive: Archive,
+    deposit: Deposit,
+    state: str,
+    within: Callable[[Connection], dict[str, str | int]] | None = None,
+) -> None:
+    with archive.database.transaction() as connection:
+        details = within(connection) if within is not None else None
+        catalogue.advance(connection, deposit, state, archive.clock(), details=details)
+
+
+def _document_key(archive: Archive, deposit: Deposit) -> str:
+    with archive.database.transaction() as connection:
+        query = "SELECT recipient, wrapped FROM document_key WHERE archive_id = %s"
+        row = connection.execute(query, (deposit.archive_id,)).fetchone()
+        if row is None:
+            recipient, wrapped = archive.keys.new_document_key(deposit.safe)
+            connection.execute(
+                "INSERT INTO document_key (archive_id, recipient, wrapped) VALUES (%s, %s, %s)",
+                (deposit.archive_id, recipient, wrapped),
+            )
+        else:
+            recipient, wrapped = row["recipient"], bytes(row["wrapped"])
+    archive.keys.keep(deposit.archive_id, wrapped)
+    return recipient
+
+
+def _sources(archive: Archive, deposit: Deposit) -> dict[str, Path]:
+    """Give the clear file of each role, writing those that live in the catalogue beside the original."""
+    sources = {"original": archive.spooled(deposit.archive_id, "original")}
+    rendition = archive.spooled(deposit.archive_id, "rendition.pdf")
+    if rendition.exists():
+        sources["rendition"] = rendition
+    for role, data in (("manifest", deposit.manifest), ("seal", deposit.seal), ("evidence", deposit.evidence)):
+        if data is None:
+            raise IntegrityFailureError(
+                "PART_MISSING", f"The deposit has no {role}.", remedy="Keep the instance as it is and report this."
+            )
+        sources[role] = archive.spooled(deposit.archive_id, role)
+        write_durably(sources[role], data)
+    return sources
+
+
+def _stage(
+    archive: Archive, deposit: Deposit, role: str, source: Path, recipient: str
+) -> tuple[StoredObject, Path]:
+    """Encrypt a file once and remember its digests: a later run must put the very same bytes to adopt what is there."""
+    staged = archive.spooled(deposit.archive_id, f"objects/{role}.age")
+    with archive.database.transaction() as connection:
+        known = catalogue.objects(connection, deposit.archive_id).get(role)
+    if known is not None and staged.exists():
+        if fingerprint_file(staged) == Fingerprint(known.sha256, known.sha3_512, known.size):
+            return known, staged
+    staged.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    encrypt_file(source, staged, recipient)
+    digest = fingerprint_file(staged)
+    key = object_key(deposit, role)
+    item = StoredObject(deposit.archive_id, role, key, digest.sha256, digest.sha3_512, digest.size)
+    with archive.database.transaction() as connection:
+        catalogue.put_object(connection, item)
+    return item, staged
+
+
+def _place(archive: Archive, replica: ObjectStore, item: StoredObject, staged: Path) -> ObjectVersion:
+    """Adopt a version whose bytes match, else write one; then read it back. Unknown outcomes are looked up first."""
+    until = archive.clock() + timedelta(days=archive.settings.staging_days)
+    for version in replica.versions(item.key):
+        if matches(replica, version, item):
+            held = replica.lock_state(item.key, version.version_id).retain_until
+            if held is None or held < until - _SMALL_MARGIN:
+                replica.extend_lock(item.key, version.version_id, until, legal_hold=False)
+            return version
+    version = replica.put(item.key, staged, until)
+    if not matches(replica, version, item):
+        raise IntegrityFailureError(
+            "STORE_READBACK", f"Replica {replica.name} does not give back the bytes it was given.",
+            remedy="Nothing is archived yet. Check the store, then run the same deposit again.",
+        )
+    return version
+
+
+def _attestation(deposit: Deposit, now: datetime) -> bytes:
+    if deposit.manifest is None or deposit.retain_until is None:
+        raise IntegrityFailureError(
+            "PART_MISSING", "The deposit has no manifest.", remedy="Keep the instance as it is and report this."
+        )
+    return canonical.encode(
+        {
+            "format": "minutier-attestation/1",
+            "act": "deposit",
+            "archive_id": deposit.archive_id,
+            "safe": deposit.safe,
+            "reference": deposit.reference,
+            "fingerprint": deposit.fingerprint,
+            "size": deposit.size or 0,
+            "deposited_at": format_time(deposit.received_at),
+            "archived_at": format_time(now),
+            "retained_until": format_time(deposit.retain_until),
+            "manifest_sha256": hashlib.sha256(deposit.manifest).hexdigest(),
+        }
+    )

@@ -1,0 +1,116 @@
+"""The generic folder feed: one directory per batch, a `bordereau.csv` and the files that it lists.
+
+`bordereau.csv` is UTF-8 with semicolons and the columns of `COLUMNS`; it is written last. Each row is checked on its
+own, so that one bad line never holds back the others. Names never become paths: a listed file lies in the batch itself.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from minutier.errors import BadInputError, RefusedDocumentError
+
+COLUMNS = ("dossier", "reference", "piece", "titre", "fichier", "taille", "sha256", "date")
+MANIFEST = "bordereau.csv"
+_MAX_MANIFEST = 16 << 20
+_Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]*$")]
+
+
+class Row(BaseModel):
+    """One listed file: `taille` in bytes, `sha256` in lower-case hexadecimal, `date` as YYYY-MM-DD."""
+
+    model_config = ConfigDict(frozen=True, str_strip_whitespace=True, extra="forbid")
+
+    dossier: _Name
+    reference: _Name
+    piece: _Name
+    titre: Annotated[str, Field(max_length=300)]
+    fichier: Annotated[str, Field(min_length=1, max_length=200)]
+    taille: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    date: date
+
+    @field_validator("fichier")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if value in (".", "..") or any(mark in value for mark in "/\\\0") or value == MANIFEST:
+            raise ValueError("must be the plain name of a file in the same folder")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a manifest: its number in the file (the header is 1) and its row, or why it cannot be taken."""
+
+    number: int
+    row: Row | None
+    refusal: RefusedDocumentError | None = None
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch as read: its folder, the SHA-256 of its manifest file, and its lines."""
+
+    name: str
+    folder: Path
+    manifest_sha256: str
+    lines: tuple[Line, ...]
+
+
+def read_batch(folder: Path) -> Batch:
+    """Read a batch folder; BadInputError (`BAD_MANIFEST`) when the manifest as a whole cannot be read."""
+    path = folder / MANIFEST
+    try:
+        if path.stat().st_size > _MAX_MANIFEST:
+            raise _bad_manifest(folder, f"it is larger than {_MAX_MANIFEST} bytes")
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=";", strict=True)
+        header = next(reader, [])
+        if tuple(header) != COLUMNS:
+            raise _bad_manifest(folder, f"its first line must be {';'.join(COLUMNS)}")
+        lines = tuple(_line(reader.line_num, values) for values in reader if any(values))
+    except UnicodeDecodeError as error:
+        raise _bad_manifest(folder, f"it is not UTF-8 (byte {error.start})") from error
+    except csv.Error as error:
+        raise _bad_manifest(folder, f"it is not a semicolon CSV ({error})") from error
+    return Batch(folder.name, folder, hashlib.sha256(data).hexdigest(), lines)
+
+
+def _line(number: int, values: list[str]) -> Line:
+    reference = values[1].strip() if len(values) > 1 else ""
+    try:
+        if len(values) != len(COLUMNS):
+            raise ValueError(f"it has {len(values)} fields, not {len(COLUMNS)}")
+        return Line(number, Row.model_validate(dict(zip(COLUMNS, values, strict=True))), reference=reference)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        return Line(number, None, _bad_line(number, f"{first['loc'][0]}: {first['msg']}"), reference)
+    except ValueError as error:
+        return Line(number, None, _bad_line(number, str(error)), reference)
+
+
+def _bad_line(number: int, reason: str) -> RefusedDocumentError:
+    return RefusedDocumentError(
+        "MANIFEST_LINE_BAD",
+        f"Line {number} of {MANIFEST} cannot be used: {reason}.",
+        f"La ligne {number} de {MANIFEST} est inutilisable ({reason.split(':')[0]}).",
+        remedy="Correct this line and send the batch again; the other lines are taken.",
+    )
+
+
+def _bad_manifest(folder: Path, reason: str) -> BadInputError:
+    return BadInputError(
+        "BAD_MANIFEST",
+        f"The {MANIFEST} of batch {folder.name} cannot be read: {reason}.",
+        remedy="Correct the manifest; nothing of this batch was taken.",
+    )

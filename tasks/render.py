@@ -1,0 +1,114 @@
+"""Rendition: a PDF/A copy for reading in decades, beside the untouched original, with a verdict about it.
+
+`render` never changes the original and never loses it: whatever goes wrong with the rendition becomes a verdict with a
+reason code. Codes: NO_CONVERTER, PDFA_NOT_CHECKED, PDFA_NOT_PASSED, DRAWING_DIFFERS, XFA_DYNAMIC, ENCRYPTED, DAMAGED,
+NO_PAGES, TOO_MANY_PIXELS, IMAGE_NOT_CONVERTIBLE, and TIMEOUT, CPU, MEMORY, CRASH, ERROR from the isolated child.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from tasks import formats
+from tasks.isolate import IsolationFaultError, run_isolated
+from tasks.limits import Limits
+
+Verdict = Literal["passed", "failed", "not_checked"]
+Rung = Literal["pdfa-original", "pdfa-structural", "pdfa-image", "original-only"]
+_IMAGE_TYPES = frozenset(found.media_type for found in (formats.JPEG, formats.PNG, formats.TIFF))
+_VALIDATOR = "pikepdf.pdfa"
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionReport:
+    """How the rendition was made and what was verified about it.
+
+    `verdict` speaks of the rendition: passed (validated after writing and drawing the same pages), failed, or
+    not_checked (no converter for the format, or the validator meets constructs it does not know). `rung` says what the
+    rendition is; with `pdfa-original` the original itself, without a second file. `flavour` is "1b", "2b", "3b" or "".
+    `drawing_equal` is None where nothing was compared. `findings` are the validator's rules, at most ten.
+    """
+
+    verdict: Verdict
+    rung: Rung
+    flavour: str
+    validators: tuple[tuple[str, str], ...]
+    changes: tuple[str, ...]
+    reason: str
+    pages: int
+    tools: tuple[tuple[str, str], ...]
+    drawing_equal: bool | None
+    findings: tuple[str, ...] = ()
+
+    @property
+    def has_file(self) -> bool:
+        """Tell whether a rendition file was written."""
+        return self.rung in {"pdfa-structural", "pdfa-image"}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the report as strings, integers, lists and objects of them, ready for the manifest."""
+        compared = {None: "not_compared", True: "equal", False: "different"}
+        return {
+            "verdict": self.verdict,
+            "rung": self.rung,
+            "flavour": self.flavour,
+            "validators": dict(self.validators),
+            "changes": list(self.changes),
+            "reason": self.reason,
+            "pages": self.pages,
+            "tools": dict(self.tools),
+            "drawing": compared[self.drawing_equal],
+            "findings": list(self.findings),
+        }
+
+
+def render(original: Path, media_type: str, output: Path, limits: Limits, pages: int = 1) -> RenditionReport:
+    """Make the rendition of `original` at `output` (replaced whole or not at all; not synced to disk).
+
+    `pages` (from screening) sets the time allowed. The same original gives the same bytes under the same tool versions.
+    Only an environment without workers raises: ServiceUnavailableError, code `WORKER_DOWN`, to be tried again.
+    """
+    image = media_type in _IMAGE_TYPES
+    if media_type != formats.PDF.media_type and not image:
+        return _report({"verdict": "not_checked", "rung": "original-only", "reason": "NO_CONVERTER", "pages": 0})
+    seconds = limits.wall_seconds(pages)
+    with tempfile.TemporaryDirectory(prefix=".rendition-", dir=output.parent) as directory:
+        written = Path(directory) / "rendition.pdf"
+        arguments: dict[str, Any] = {"original": str(original.resolve()), "output": str(written.resolve())}
+        if image:
+            arguments["max_pixels"] = limits.max_pixels
+        function = "tasks.pdfa:convert_image" if image else "tasks.pdfa:convert_pdf"
+        try:
+            answer = run_isolated(function, arguments, timeout=seconds, memory_bytes=limits.memory_bytes)
+        except IsolationFaultError as fault:
+            answer = {"verdict": "failed", "rung": "original-only", "reason": fault.code, "findings": [fault.message]}
+        report = _report(answer)
+        if report.has_file:
+            written.replace(output)
+    return report
+
+
+def _report(answer: dict[str, Any]) -> RenditionReport:
+    checked = answer["reason"] not in {"NO_CONVERTER"}
+    tools = _versions() if checked else {}
+    return RenditionReport(
+        verdict=cast("Verdict", answer["verdict"]),
+        rung=cast("Rung", answer["rung"]),
+        flavour=str(answer.get("flavour", "")),
+        validators=((_VALIDATOR, tools["pikepdf"]),) if answer.get("flavour") else (),
+        changes=tuple(answer.get("changes", ())),
+        reason=str(answer["reason"]),
+        pages=int(answer.get("pages", 0)),
+        tools=tuple(sorted(tools.items())),
+        drawing_equal={"equal": True, "different": False}.get(answer.get("drawing", "")),
+        findings=tuple(answer.get("findings", ())),
+    )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return cast("dict[str, str]", run_isolated("tasks.pdfa:versions", {}, timeout=30))

@@ -1,0 +1,52 @@
+"""Step: make a PDF/A rendition beside the untouched original; a failed rendition never costs the original."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
+from storage import catalogue
+from storage.archive import Archive
+from storage.bootstrap import current_archive
+from storage.catalogue import Deposit
+from storage.files import sync_directory
+from storage.reception import current
+from tasks.prefect_step import Ticket, outcome, step
+from tasks.render import render
+from tasks.screening import limits_of
+
+
+def render_deposit(archive: Archive, archive_id: str) -> Deposit:
+    """Render a SCREENED deposit and record the verdict; one that is past this is given back as it is."""
+    deposit = current(archive, archive_id)
+    if deposit.state != "SCREENED":
+        return deposit
+    original = archive.spooled(archive_id, "original")
+    target = archive.spooled(archive_id, "rendition.pdf")
+    aside = archive.spooled(archive_id, "rendition.part")
+    target.unlink(missing_ok=True)
+    media_type = str((deposit.screening or {})["media_type"])
+    report = render(original, media_type, aside, limits_of(archive))
+    if aside.exists():
+        with aside.open("rb") as stream:
+            os.fsync(stream.fileno())
+        aside.replace(target)
+        sync_directory(target.parent)
+    with archive.database.transaction() as connection:
+        catalogue.advance(
+            connection,
+            deposit,
+            "RENDERED",
+            archive.clock(),
+            details={"verdict": report.verdict, "rung": report.rung},
+            rendition=report.as_dict(),
+        )
+    return current(archive, archive_id)
+
+
+@step("render")
+def render_document(ticket: Ticket) -> Ticket | State[Any]:
+    """Render one document."""
+    return outcome(ticket, render_deposit(current_archive(), ticket.archive_id))

@@ -1,0 +1,50 @@
+"""Step: screen a received document; it ends SCREENED, or REFUSED with a code and a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
+from minutier.errors import RefusedDocumentError
+from storage import catalogue
+from storage.archive import Archive
+from storage.bootstrap import current_archive
+from storage.catalogue import Deposit
+from storage.reception import current, refuse_deposit
+from tasks.limits import Limits
+from tasks.prefect_step import Ticket, outcome, step
+from tasks.screen import screen
+
+
+def screen_deposit(archive: Archive, archive_id: str) -> Deposit:
+    """Screen the original of a RECEIVED deposit; one that is past this is given back as it is."""
+    deposit = current(archive, archive_id)
+    if deposit.state != "RECEIVED":
+        return deposit
+    original = archive.spooled(archive_id, "original")
+    try:
+        report = screen(original, deposit.name, limits_of(archive), archive.settings.clamd)
+    except RefusedDocumentError as refusal:
+        return refuse_deposit(archive, deposit, refusal)
+    with archive.database.transaction() as connection:
+        catalogue.advance(
+            connection,
+            deposit,
+            "SCREENED",
+            archive.clock(),
+            details={"format": report.media_type, "antivirus": report.antivirus},
+            screening=report.as_dict(),
+        )
+    return current(archive, archive_id)
+
+
+def limits_of(archive: Archive) -> Limits:
+    """Give the limits of one document under this instance's settings."""
+    return Limits(max_bytes=archive.settings.max_document_bytes)
+
+
+@step("screen")
+def screen_document(ticket: Ticket) -> Ticket | State[Any]:
+    """Screen one document."""
+    return outcome(ticket, screen_deposit(current_archive(), ticket.archive_id))
