@@ -59,13 +59,8 @@ class Container:
             yield piece
 
     def read(self, path: str) -> bytes | None:
-        """Give a small file whole, None when it is absent; IntegrityFailureError above `MAX_SMALL_BYTES`."""
-        entry = self.entries.get(path)
-        if entry is None:
-            return None
-        if entry.size > MAX_SMALL_BYTES:
-            raise _refused(f"{path} is larger than {MAX_SMALL_BYTES} bytes")
-        return b"".join(self.stream(path))
+        """Give a file whole, None when it is absent; only documents can be larger than `MAX_SMALL_BYTES`."""
+        return b"".join(self.stream(path)) if path in self.entries else None
 
 
 def is_safe_path(path: str) -> bool:
@@ -110,6 +105,8 @@ def _scan(stream: BinaryIO) -> dict[str, Entry]:
             raise _refused("a path is not ASCII") from error
         if signature != b"PK\x03\x04" or not is_safe_path(name):
             raise _refused("a local header is malformed, or a path is unsafe")
+        if length > MAX_SMALL_BYTES and not name.startswith("document/"):
+            raise _refused(f"{name} is larger than {MAX_SMALL_BYTES} bytes")
         if name <= previous:
             raise _refused(f"{name} comes twice or out of order")
         if header + name.encode("ascii") != _local_header(name, length, crc):

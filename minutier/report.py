@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Verdict(StrEnum):
-    """PASSED: everything holds. FAILED: something does not. INDETERMINATE: something needed for a verdict is missing."""
+    """PASSED: everything holds. FAILED: something does not. INDETERMINATE: something needed to judge is missing."""
 
     PASSED = "PASSED"
     FAILED = "FAILED"

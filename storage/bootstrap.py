@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from cryptography import x509
 from psycopg.types.json import Jsonb
 
-from minutier.errors import BadInputError, ServiceUnavailableError
+from minutier.certificates import load_crl, load_roots
+from minutier.errors import ServiceUnavailableError
 from minutier.events import Event
 from storage import journal
-from storage.archive import Archive
+from storage.archive import Archive, system_clock
 from storage.database import Database
 from storage.dev_ca import create_development_ca
 from storage.keys import KeyRing, load_journal_key, load_signer
 from storage.parse import open_store
-from storage.probe import probe
+from storage.probe import ProbeReport, probe
 from storage.settings import Settings, load_settings
 from storage.tsa import TimestampAuthorities
 
@@ -40,8 +40,8 @@ def open_archive(settings: Settings) -> Archive:
         raise ServiceUnavailableError(
             "NOT_RUNNING", f"The instance in {settings.home} is not running.", remedy="Start it: minutier up"
         )
-    create_development_ca(settings.home, _utc_now())
-    roots = _certificates(settings.trust_dir)
+    authority = create_development_ca(settings.home, system_clock())
+    roots = load_roots(settings.trust_dir)
     database = Database(settings.database_url)
     database.open()
     archive = Archive(
@@ -54,11 +54,11 @@ def open_archive(settings: Settings) -> Archive:
             )
         ),
         keys=KeyRing(settings.home / "keys"),
-        signer=load_signer(settings.home / "ca" / "seal.key", settings.home / "ca" / "seal.pem"),
-        journal_key=load_journal_key(settings.home / "ca" / "journal.key"),
+        signer=load_signer(authority.seal_key, authority.seal_certificate),
+        journal_key=load_journal_key(authority.journal_key),
         tsa=TimestampAuthorities(settings.tsa_urls, roots),
         roots=roots,
-        crls=_revocation_lists(settings.home / "ca"),
+        crls=(load_crl(authority.root_crl.read_bytes()),),
     )
     _install_defaults(archive)
     return archive
@@ -102,11 +102,11 @@ def require_probed(archive: Archive) -> None:
         fresh = {row["replica"] for row in rows}
     for store in archive.replicas:
         if store.name not in fresh:
-            probe_store(archive, store.name)["report"].require()
+            probe_store(archive, store.name).require()
 
 
-def probe_store(archive: Archive, name: str) -> dict[str, object]:
-    """Run the canary on one replica and record what it found: `{replica, report}`."""
+def probe_store(archive: Archive, name: str) -> ProbeReport:
+    """Run the canary on one replica and record what it found."""
     now = archive.clock()
     report = probe(archive.replica(name), now)
     with archive.database.transaction() as connection:
@@ -117,7 +117,7 @@ def probe_store(archive: Archive, name: str) -> dict[str, object]:
         )
         details: dict[str, str | int] = {"replica": name, "ok": int(report.ok)}
         journal.append(connection, Event.STORE_PROBED, now, details=details)
-    return {"replica": name, "report": report}
+    return report
 
 
 def create_safe(archive: Archive, name: str, title: str) -> bool:

@@ -16,10 +16,10 @@ from storage import catalogue, journal
 from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.database import Connection
-from storage.dev_ca import JOURNAL_ORIGIN
+from storage.dev_ca import JOURNAL_NAME
 from storage.reading import fetch, require_archived
 
-ORIGIN = JOURNAL_ORIGIN
+ORIGIN = JOURNAL_NAME
 
 
 def make_checkpoint(archive: Archive, connection: Connection) -> Checkpoint:

@@ -142,7 +142,8 @@ class S3Store:
                 f"The store {self.name} kept {found.size} bytes of {key} out of {size}.",
                 remedy="Check the network and the source, then try again.",
             )
-        return _version(found)
+        with self._answers(f"describe {key}"):
+            return _version(found)
 
     def versions(self, key: str) -> list[ObjectVersion]:
         """See the port."""
@@ -204,8 +205,9 @@ class S3Store:
     def shorten_lock(self, key: str, version_id: str, retain_until: datetime) -> None:
         """See the port. The request is really sent: the refusal is the store's own."""
         self._check(key, version_id)
+        until = whole_second(retain_until)
         with self._answers(f"shorten the lock of {key}", key, version_id, worm=True):
-            self._retain(key, version_id, whole_second(retain_until))
+            self._retain(key, version_id, until)
 
     def clock(self) -> datetime:
         """Give the `Date` header of an answer (whole seconds). A proxy may answer for the store: see infra/minio."""
@@ -252,11 +254,13 @@ class S3Store:
     def _reading(self, key: str, version_id: str) -> Iterator[BinaryIO]:
         with self._answers(f"read {key}", key, version_id):
             answer = self._client.get_object(self._bucket, key, version_id=version_id)
-            try:
-                yield cast(BinaryIO, answer)
-            finally:
-                answer.close()
-                answer.release_conn()
+        try:
+            yield cast(BinaryIO, answer)
+        except HTTPError as error:
+            raise self._unanswered(f"read {key} to its end", error) from error
+        finally:
+            answer.close()
+            answer.release_conn()
 
     def _pages(self, prefix: str) -> Iterator[ObjectVersion]:
         with self._answers(f"list {prefix}"):
@@ -288,11 +292,14 @@ class S3Store:
         except S3Error as error:
             raise self._error(error, act, key, version_id, worm=worm) from error
         except (MinioException, HTTPError, ET.ParseError) as error:
-            raise ServiceUnavailableError(
-                "STORE_UNANSWERED",
-                f"The store {self.name} did not {act} ({type(error).__name__}); whether it was done is unknown.",
-                remedy="Check that the store is up and reachable, then try again.",
-            ) from error
+            raise self._unanswered(act, error) from error
+
+    def _unanswered(self, act: str, error: Exception) -> ServiceUnavailableError:
+        return ServiceUnavailableError(
+            "STORE_UNANSWERED",
+            f"The store {self.name} did not {act} ({type(error).__name__}); whether it was done is unknown.",
+            remedy="Check that the store is up and reachable, then try again.",
+        )
 
     def _error(self, error: S3Error, act: str, key: str, version_id: str, *, worm: bool) -> MinutierError | KeyError:
         code, words = error.code or "", error.message or ""

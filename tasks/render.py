@@ -66,16 +66,17 @@ class RenditionReport:
         }
 
 
-def render(original: Path, media_type: str, output: Path, limits: Limits, pages: int = 1) -> RenditionReport:
-    """Make the rendition of `original` at `output` (replaced whole or not at all; not synced to disk).
+def render(original: Path, media_type: str, output: Path, limits: Limits, pages: int | None = None) -> RenditionReport:
+    """Make the rendition of `original` at `output` (written whole, or absent; not synced to disk).
 
-    `pages` (from screening) sets the time allowed. The same original gives the same bytes under the same tool versions.
+    `pages` (from screening) sets the time allowed; without it the cap applies. The same original gives the same bytes under the same tool versions.
     Only an environment without workers raises: ServiceUnavailableError, code `WORKER_DOWN`, to be tried again.
     """
+    output.unlink(missing_ok=True)
     image = media_type in _IMAGE_TYPES
     if media_type != formats.PDF.media_type and not image:
         return _report({"verdict": "not_checked", "rung": "original-only", "reason": "NO_CONVERTER", "pages": 0})
-    seconds = limits.wall_seconds(pages)
+    seconds = limits.cap_seconds if pages is None else limits.wall_seconds(pages)
     with tempfile.TemporaryDirectory(prefix=".rendition-", dir=output.parent) as directory:
         written = Path(directory) / "rendition.pdf"
         arguments: dict[str, Any] = {"original": str(original.resolve()), "output": str(written.resolve())}

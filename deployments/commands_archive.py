@@ -1,0 +1,139 @@
+"""Commands on the archive as a whole: sweep, store probe, safes and classes, and the verbs still to come."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from deployments.cli import app, running_archive, say, show, table
+from minutier.errors import BadInputError
+
+store_app = typer.Typer(help="Look at the WORM stores.", no_args_is_help=True)
+safe_app = typer.Typer(help="Safes (coffres).", no_args_is_help=True)
+class_app = typer.Typer(help="Lifecycle classes.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+app.add_typer(safe_app, name="safe")
+app.add_typer(class_app, name="class")
+
+_BUDGET = re.compile(r"(\d+)([smh]?)\Z")
+_TO_COME = {
+    "restitute": "give documents back in open formats with their proofs",
+    "destroy": "destroy a document whose term has come",
+    "empty": "empty a safe",
+    "ship": "ship legal traces to the supervision",
+    "purge": "destroy what its lifecycle class allows",
+    "renew": "renew time-stamps and hash trees",
+    "hold": "put a document under legal hold",
+    "release": "release a legal hold",
+    "rebuild": "rebuild the catalogue from the stores",
+}
+
+
+@app.command()
+def sweep(budget: Annotated[str, typer.Option(help="how long it may take: 90s, 30m, 2h")] = "2h") -> int:
+    """Re-read every copy now, heal what can be healed, and print the report."""
+    match = _BUDGET.match(budget)
+    if match is None:
+        raise BadInputError("BAD_BUDGET", f"{budget!r} is not a duration.", remedy="Write 90s, 30m or 2h.")
+    seconds = int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    with running_archive() as archive:
+        report = run_sweep(archive, timedelta(seconds=seconds))
+    words = [(name, report[name]) for name in report if name != "findings"]
+    rows: list[tuple[object, ...]] = [
+        (item["archive_id"], item["role"], item["replica"], item["outcome"]) for item in report["findings"]
+    ]
+    found = table(("archive_id", "object", "replica", "found"), rows) if rows else "No damaged copy."
+    show(report, f"{table(('what', 'figure'), list(words))}\n\n{found}")
+    return 1 if report["verdict"] == "alarm" else 0
+
+
+def run_sweep(archive: Any, budget: timedelta) -> dict[str, Any]:
+    """Run the integrity flow here and give the report that it recorded."""
+    from flows.integrity import sweep_archive
+
+    started = archive.clock()
+    say("sweep: re-reading copies")
+    sweep_archive(int(budget.total_seconds()), return_state=True)
+    with archive.database.transaction() as connection:
+        row = connection.execute(
+            "SELECT report FROM sweep WHERE started_at >= %s AND report IS NOT NULL ORDER BY started_at DESC LIMIT 1",
+            (started,),
+        ).fetchone()
+    if row is None:
+        from minutier.errors import ServiceUnavailableError
+
+        raise ServiceUnavailableError(
+            "SWEEP_FAILED", "The sweep did not end.", remedy="Look at its run in the Prefect UI, then run it again."
+        )
+    report: dict[str, Any] = row["report"]
+    return report
+
+
+@store_app.command("probe")
+def probe() -> int:
+    """Try to break the lock of every replica: each attempt must be refused."""
+    from storage.bootstrap import probe_store
+
+    with running_archive() as archive:
+        found = [(store.name, probe_store(archive, store.name)) for store in archive.replicas]
+    value = [{"replica": name, **report.as_dict()} for name, report in found]
+    rows: list[tuple[object, ...]] = [
+        (name, act.act, act.expected, act.outcome, "✓" if act.ok else "✗") for name, report in found for act in report.acts
+    ]
+    show(value, table(("replica", "tried", "expected", "answer", ""), rows))
+    return 0 if all(report.ok for _, report in found) else 1
+
+
+@safe_app.command("list")
+def list_safes() -> None:
+    """List the safes."""
+    from storage import catalogue
+
+    with running_archive() as archive, archive.database.transaction() as connection:
+        found = list(catalogue.safes(connection))
+    rows: list[tuple[object, ...]] = [(item["name"], item["title"], item["documents"]) for item in found]
+    show(found, table(("safe", "title", "documents"), rows))
+
+
+@safe_app.command("create")
+def create_safe(name: str, title: Annotated[str, typer.Option(help="a name that people read")] = "") -> None:
+    """Create a safe with a key of its own."""
+    from storage import bootstrap
+
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+        raise BadInputError(
+            "BAD_NAME", f"{name!r} cannot name a safe.", remedy="Use small letters, digits and hyphens, 63 at most."
+        )
+    with running_archive() as archive:
+        made = bootstrap.create_safe(archive, name, title or name)
+    show({"safe": name, "created": made}, f"Safe {name} {'created' if made else 'was there already'}.")
+
+
+@class_app.command("list")
+def list_classes() -> None:
+    """List the lifecycle classes."""
+    with running_archive() as archive, archive.database.transaction() as connection:
+        found = connection.execute("SELECT * FROM lifecycle_class ORDER BY name").fetchall()
+    rows: list[tuple[object, ...]] = [
+        (item["name"], item["title"], item["years"], item["disposition"]) for item in found
+    ]
+    show(found, table(("class", "title", "years", "final fate"), rows))
+
+
+def _register(name: str, purpose: str) -> None:
+    @app.command(
+        name,
+        help=f"Not yet available: {purpose}.",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+    def not_yet() -> None:
+        raise BadInputError(
+            "NOT_YET_AVAILABLE", f"`minutier {name}` ({purpose}) is not yet available.", remedy="See README.md."
+        )
+
+
+for _name, _purpose in _TO_COME.items():
+    _register(_name, _purpose)

@@ -1,0 +1,338 @@
+"""Commands on documents: deposit, intake, read, metadata, list, count, check, journal, proof, verify."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deployments.cli import app, running_archive, say, settings, show, table
+from minutier.errors import BadInputError
+
+if TYPE_CHECKING:
+    from storage.archive import Archive
+    from storage.catalogue import Deposit
+
+_ID = Annotated[str, typer.Argument(metavar="ID", help="archive_id or fingerprint")]
+_DEPOSITOR = "command-line"
+
+
+@app.command()
+def deposit(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…")],
+    safe: Annotated[str, typer.Option(help="safe (coffre) to deposit in")] = "demo",
+    lifecycle_class: Annotated[str, typer.Option("--class", help="lifecycle class")] = "default",
+    reference: Annotated[str, typer.Option(help="the depositor's own reference; one file only")] = "",
+    metadata: Annotated[Path | None, typer.Option(help="JSON file: an object of strings")] = None,
+    expect: Annotated[str, typer.Option(help="digest that the file must have, ALG:HEX; one file only")] = "",
+) -> int:
+    """Archive documents: runs the whole journey and says how each ended."""
+    if len(files) > 1 and (reference or expect):
+        raise BadInputError("USAGE", "--reference and --expect go with one file.", remedy="Deposit the files one by one.")
+    with running_archive() as archive:
+        deposits = _deposit(archive, files, safe, lifecycle_class, reference, _metadata(metadata), expect)
+    show([_outcome(item) for item in deposits], _outcome_table(deposits))
+    return 2 if any(item.state == "REFUSED" for item in deposits) else 0
+
+
+def _deposit(
+    archive: Archive,
+    files: list[Path],
+    safe: str,
+    lifecycle_class: str,
+    reference: str,
+    metadata: dict[str, str],
+    expect: str,
+) -> list[Deposit]:
+    from storage.reception import Delivery, current, parse_expected, receive
+
+    expected = dict([parse_expected(expect)]) if expect else {}
+    for path in files:
+        if not path.is_file():
+            what = "is a directory" if path.is_dir() else "is not there"
+            raise BadInputError(
+                "FILE_MISSING" if not path.is_dir() else "NOT_A_FILE",
+                f"{path} {what}.",
+                remedy="Check the name; nothing was deposited.",
+            )
+    received = []
+    for path in files:
+        name = reference or _own_reference(archive, path)
+        say(f"{path.name}: receiving")
+        delivery = Delivery(path, safe, lifecycle_class, name, _DEPOSITOR, metadata=metadata, expected=expected)
+        received.append(receive(archive, delivery))
+    waiting = [item for item in received if item.state not in ("ARCHIVED", "REFUSED")]
+    if waiting:
+        run_deposit(f"command line · {len(waiting)} document(s)", waiting)
+    return [current(archive, item.archive_id) for item in received]
+
+
+def run_deposit(title: str, deposits: list[Deposit]) -> None:
+    """Run the deposit flow here, on the instance's Prefect server, and raise what stopped it, if anything did."""
+    from flows.deposit import deposit_documents
+    from tasks.prefect_step import ticket_of
+
+    say(f"{title}: running the deposit flow (screen, render, seal, time-stamp, store, commit, lock, attest)")
+    state = deposit_documents(title, [ticket_of(item) for item in deposits], return_state=True)
+    if not state.is_completed():
+        raise_failure(state)
+
+
+def raise_failure(state: Any) -> None:
+    """Raise the error that a failed run ended with."""
+    from minutier.errors import MinutierError, ServiceUnavailableError
+
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, MinutierError):
+        raise error
+    raise ServiceUnavailableError(
+        "RUN_FAILED",
+        f"The run did not end well ({state.message or state.name}).",
+        remedy="Nothing is lost. Run the same command again; the Prefect UI shows the step.",
+    )
+
+
+def _own_reference(archive: Archive, path: Path) -> str:
+    """Name a delivery without reference by its content, keyed: the same bytes again are the same deposit.
+
+    A file name may name a person, and a bare digest of a guessable form could confirm a guess; this shows neither.
+    """
+    from storage.files import write_durably
+
+    key_file = archive.settings.home / "keys" / "reference.key"
+    if not key_file.exists():
+        write_durably(key_file, secrets.token_bytes(32))
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").digest()
+    return "file-" + hmac.digest(key_file.read_bytes(), digest, "sha256").hex()[:20]
+
+
+def _metadata(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadInputError("BAD_METADATA", f"{path} is not JSON ({error}).", remedy="Correct the file.") from error
+    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        raise BadInputError("BAD_METADATA", f"{path} is not an object of strings.", remedy='Write {"title": "…"}.')
+    return value
+
+
+def _outcome(item: Deposit) -> dict[str, Any]:
+    from storage.reading import refusal
+
+    found: dict[str, Any] = {
+        "archive_id": item.archive_id,
+        "reference": item.reference,
+        "state": item.state,
+        "fingerprint": item.fingerprint,
+    }
+    if item.refusal_code:
+        found["refusal"] = refusal(item)
+    return found
+
+
+def _outcome_table(deposits: list[Deposit]) -> str:
+    rows: list[tuple[object, ...]] = [
+        (item.archive_id, item.reference, item.name, item.state, _reason(item)) for item in deposits
+    ]
+    return table(("archive_id", "reference", "file", "state", "reason"), rows)
+
+
+def _reason(item: Deposit) -> str:
+    return f"{item.refusal_code}: {item.refusal_en} / {item.refusal_fr}" if item.refusal_code else ""
+
+
+@app.command()
+def intake(
+    feed: Annotated[str, typer.Argument(metavar="FEED")],
+    directory: Annotated[Path | None, typer.Option("--dir", help="the feed's directory of batches")] = None,
+) -> int:
+    """Take one feed's waiting batches now."""
+    with running_archive() as archive:
+        reports, state = run_intake(archive, feed, directory)
+    lines = [line | {"batch": report["batch"]} for report in reports for line in report["lines"]]
+    rows: list[tuple[object, ...]] = [
+        (line["batch"], line["reference"], line["etat"], line["motif"], line["explication"]) for line in lines
+    ]
+    words = table(("batch", "reference", "état", "motif", "explication"), rows) if rows else "Nothing was waiting."
+    show({"feed": feed, "batches": reports}, words)
+    if not state.is_completed():
+        raise_failure(state)
+    return 1 if any(line["motif"] for line in lines) else 0
+
+
+def run_intake(archive: Archive, feed: str, directory: Path | None) -> tuple[list[dict[str, Any]], Any]:
+    """Run the intake flow here; gives the reports of the batches taken, and the run's state."""
+    from flows.intake import take_feed
+    from tasks.intake import inbox
+
+    inbox(archive, feed, str(directory) if directory else None)
+    started = archive.clock()
+    say(f"feed {feed}: taking what waits")
+    state = take_feed(feed, str(directory.absolute()) if directory else None, return_state=True)
+    with archive.database.transaction() as connection:
+        rows = connection.execute(
+            "SELECT report FROM batch WHERE feed = %s AND taken_at >= %s ORDER BY name", (feed, started)
+        ).fetchall()
+    return [row["report"] for row in rows], state
+
+
+@app.command()
+def read(
+    identifier: _ID,
+    output: Annotated[Path, typer.Option("-o", "--output", help="where to write the document")],
+    rendition: Annotated[bool, typer.Option("--rendition", help="the PDF/A rendition instead of the original")] = False,
+) -> None:
+    """Give a document back, bit for bit, verified against its sealed manifest."""
+    from storage import reading
+
+    with running_archive() as archive:
+        found = reading.find(archive, identifier)
+        reading.read(archive, found, output.absolute(), role="rendition" if rendition else "original")
+    show({"archive_id": found.archive_id, "output": str(output)}, f"Written and verified: {output}")
+
+
+@app.command()
+def metadata(identifier: _ID) -> None:
+    """Show the technical metadata of a document (NF Z42-020)."""
+    from storage import reading
+
+    with running_archive() as archive:
+        value = reading.technical_metadata(archive, reading.find(archive, identifier))
+    show(value, json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@app.command("list")
+def list_documents(safe: Annotated[str | None, typer.Option(help="one safe only")] = None) -> None:
+    """List deposits with their state."""
+    from storage import catalogue
+
+    with running_archive() as archive, archive.database.transaction() as connection:
+        if safe:
+            catalogue.require_safe(connection, safe)
+        found = catalogue.list_deposits(connection, safe)
+    value = [_outcome(item) | {"safe": item.safe, "dossier": item.dossier, "name": item.name} for item in found]
+    rows: list[tuple[object, ...]] = [
+        (item.archive_id, item.safe, item.dossier, item.reference, item.state, item.refusal_code) for item in found
+    ]
+    show(value, table(("archive_id", "safe", "dossier", "reference", "state", "refusal"), rows))
+
+
+@app.command()
+def count(safe: Annotated[str | None, typer.Option(help="one safe only")] = None) -> None:
+    """Count archived documents (and deposits by state)."""
+    from storage import catalogue
+
+    with running_archive() as archive, archive.database.transaction() as connection:
+        if safe:
+            catalogue.require_safe(connection, safe)
+        states = catalogue.count_by_state(connection, safe)
+    archived = states.get("ARCHIVED", 0)
+    show({"count": archived, "states": states}, f"{archived} archived   ({states})")
+
+
+@app.command()
+def check(identifier: _ID) -> int:
+    """Re-read every copy of a document and check its whole proof."""
+    from minutier.report import Verdict
+
+    with running_archive() as archive:
+        from storage import reading
+
+        found = reading.find(archive, identifier)
+        copies = reading.check_copies(archive, found)
+        bad = [item for item in copies if item.outcome != "good"]
+        report = None if len(bad) == len(copies) else _check_proof(archive, found)
+    value = {
+        "archive_id": found.archive_id,
+        "copies": [asdict(item) for item in copies],
+        "proof": report.as_dict() if report else None,
+        "good": not bad and report is not None and report.verdict is Verdict.PASSED,
+    }
+    rows: list[tuple[object, ...]] = [(item.role, item.replica, item.outcome, item.detail) for item in copies]
+    words = table(("object", "replica", "found", "detail"), rows)
+    show(value, f"{words}\n\nproof: {report.verdict.value if report else 'not checked: no good copy'}")
+    return 0 if value["good"] else 1
+
+
+def _check_proof(archive: Archive, found: Deposit) -> Any:
+    import tempfile
+
+    from minutier.trust import load_trust
+    from minutier.verify import verify
+    from storage.proofs import export_proof
+
+    with tempfile.TemporaryDirectory(prefix="minutier-check-") as folder:
+        target = Path(folder) / "proof.zip"
+        export_proof(archive, found, target)
+        return verify(target, load_trust(archive.settings.trust_dir), archive.clock())
+
+
+@app.command()
+def journal(identifier: Annotated[str | None, typer.Argument(metavar="[ID]")] = None) -> None:
+    """Show the journal, whole or of one document."""
+    from storage import journal as store
+    from storage import reading
+
+    with running_archive() as archive:
+        wanted = reading.find(archive, identifier).archive_id if identifier else None
+        with archive.database.transaction() as connection:
+            lines = list(store.lines(connection, wanted))
+    value = [{"seq": line.seq} | json.loads(line.entry) for line in lines]
+    rows: list[tuple[object, ...]] = [
+        (item["seq"], item["at"], item["event"], item["archive_id"], json.dumps(item["details"])) for item in value
+    ]
+    show(value, table(("seq", "at", "event", "archive_id", "details"), rows))
+
+
+@app.command()
+def proof(
+    identifier: _ID, output: Annotated[Path, typer.Option("-o", "--output", help="the zip to write")]
+) -> None:
+    """Export the self-contained proof of one document."""
+    from storage import proofs, reading
+
+    with running_archive() as archive:
+        found = reading.find(archive, identifier)
+        proofs.export_proof(archive, found, output.absolute())
+    show({"archive_id": found.archive_id, "output": str(output)}, f"Proof written: {output}")
+
+
+@app.command("verify")
+def verify_proof(
+    bundle: Annotated[Path, typer.Argument(metavar="P.zip")],
+    trust: Annotated[Path | None, typer.Option(help="directory of trust anchors")] = None,
+    at: Annotated[str, typer.Option(help="time to judge at, RFC 3339; now by default")] = "",
+) -> int:
+    """Check a proof offline; needs no running instance."""
+    from minutier.report import Verdict
+    from minutier.trust import load_trust
+    from minutier.verify import verify
+
+    if not bundle.is_file():
+        raise BadInputError("FILE_MISSING", f"There is no file {bundle}.", remedy="Check the name.")
+    report = verify(bundle, load_trust(trust or settings().trust_dir), _moment(at))
+    value = report.as_dict()
+    lines = [f"{step.number}. {step.title}: {step.verdict.value if step.verdict else '—'}" for step in report.steps]
+    lines += [f"   {item.code} in {item.where}: {item.message} ({item.clause})" for item in report.findings]
+    show(value, "\n".join([*lines, f"\nVerdict: {report.verdict.value}"]))
+    return 0 if report.verdict is Verdict.PASSED else 1
+
+
+def _moment(text: str) -> datetime:
+    if not text:
+        return datetime.now(UTC)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInputError("BAD_TIME", f"{text!r} is not a time.", remedy="Write 2030-01-31T12:00:00Z.") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,73 @@
+"""Every deployment as data, applied idempotently: names, schedules in Paris time, limits, tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import EntrypointType
+from prefect.schedules import Cron
+
+from flows.deposit import deposit_documents
+from flows.intake import take_feed
+from flows.integrity import sweep_archive
+from storage.settings import Settings
+
+WORK_POOL = "minutier"
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One deployment: `cron` in the instance's time zone, None for runs on demand; `limit` = runs at once."""
+
+    flow: Flow[..., Any]
+    name: str
+    description: str
+    cron: str | None
+    limit: int
+    tags: tuple[str, ...]
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+DEFINITIONS = (
+    Definition(
+        take_feed, "garage", "Takes what garages left at their door: vehicle-registration files.",
+        "*/15 6-22 * * *", 1, ("intake", "garage"), {"feed": "garage"},
+    ),
+    Definition(
+        take_feed, "mairie", "Takes what town halls left at their door: planning files.",
+        "*/15 6-22 * * *", 1, ("intake", "mairie"), {"feed": "mairie"},
+    ),
+    Definition(
+        deposit_documents, "by-hand", "Completes deposits that an earlier run left unfinished.", None, 2, ("deposit",)
+    ),
+    Definition(
+        sweep_archive, "nightly", "Re-reads every copy, heals damaged ones, reports.",
+        "0 2 * * *", 1, ("integrity",), {"budget_seconds": 7200},
+    ),
+)  # fmt: skip
+
+
+def apply(settings: Settings) -> list[str]:
+    """Create or update every deployment on the Prefect server of the environment; gives their names."""
+    applied = []
+    for definition in DEFINITIONS:
+        schedule = Cron(definition.cron, timezone=settings.time_zone) if definition.cron else None
+        deployment = definition.flow.to_deployment(
+            definition.name,
+            schedule=schedule,
+            description=definition.description,
+            tags=list(definition.tags),
+            parameters=definition.parameters,
+            concurrency_limit=ConcurrencyLimitConfig(
+                limit=definition.limit, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+            ),
+            work_pool_name=WORK_POOL,
+            # By module path: a file path would put flows/ first on sys.path and shadow the storage package.
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        deployment.apply()
+        applied.append(f"{definition.flow.name}/{definition.name}")
+    return applied
