@@ -43,6 +43,7 @@ class Context:
 context = Context()
 
 
+
 def settings() -> Settings:
     """Read the settings of the instance that the caller names."""
     from storage.settings import load_settings
@@ -96,21 +97,19 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; gives the exit code. Errors that are expected become sentences, never tracebacks."""
-    import click
-
     from deployments import commands_archive, commands_documents, commands_instance  # noqa: F401 - they register
 
     try:
         result = app(args=_common_options(arguments), prog_name="minutier", standalone_mode=False)
     except MinutierError as error:
         return _report(error)
-    except click.exceptions.Exit as leave:
+    except typer.Exit as leave:
         return leave.exit_code
-    except click.exceptions.Abort:
+    except typer.Abort:
         say("Interrupted. Nothing is lost: run the same command again.")
         return 3
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        say(f"Error [USAGE]: {error.format_message()}\n→ minutier --help shows the commands, minutier COMMAND --help its options.")
         return 2
     except OSError as error:
         return _report(_from_system(error))

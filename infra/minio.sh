@@ -86,7 +86,8 @@ trap 'exit 130' INT TERM
 say "minio.sh: building MinIO $PIN with $("$go" version | cut -d ' ' -f 3) (3 to 15 minutes, once)..."
 (
     minutes=0
-    while sleep 60; do
+    # Its output is closed, so that a last sleep does not keep a reader of this script waiting.
+    while sleep 60 >/dev/null 2>&1; do
         minutes=$((minutes + 1))
         say "minio.sh: still building, $minutes min..."
     done

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from psycopg.types.json import Jsonb
 
-from minutier.certificates import load_crl, load_roots
+from minutier.certificates import load_crl
 from minutier.errors import ServiceUnavailableError
 from minutier.events import Event
+from minutier.trust import load_trust
 from storage import journal
 from storage.archive import Archive, system_clock
 from storage.database import Database
@@ -41,7 +42,7 @@ def open_archive(settings: Settings) -> Archive:
             "NOT_RUNNING", f"The instance in {settings.home} is not running.", remedy="Start it: minutier up"
         )
     authority = create_development_ca(settings.home, system_clock())
-    roots = load_roots(settings.trust_dir)
+    roots = load_trust(settings.trust_dir).roots
     database = Database(settings.database_url)
     database.open()
     archive = Archive(

@@ -20,7 +20,7 @@ from minutier.errors import BadInputError
 
 PREFIX = "MINUTIER_"
 # Variables that share the prefix and are not settings: the home itself, and what builds and tests use.
-NOT_SETTINGS = re.compile(r"MINUTIER_(HOME|CACHE|TEST_\w+|BENCH_\w+)")
+NOT_SETTINGS = re.compile(r"MINUTIER_(HOME|MINIO|TEST_\w+|BENCH_\w+)")
 LISTS = ("replicas", "replica_credentials", "tsa_urls")
 REPLICA = re.compile(r"dir:.+|s3\+https?://[^/\s@]+/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 

@@ -6,6 +6,7 @@ alone (`pikepdf.pdfa`); an image laid on a page (`img2pdf`). What is written is 
 
 from __future__ import annotations
 
+import importlib
 import io
 import re
 from collections import Counter
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 DEFAULT_DPI = 200
+# What the validator reads of an embedded TrueType font; fontTools imports each on first use.
+_FONT_TABLES = [
+    "_c_m_a_p",
+    "_g_l_y_f",
+    "_h_e_a_d",
+    "_h_h_e_a",
+    "_h_m_t_x",
+    "_l_o_c_a",
+    "_m_a_x_p",
+    "_p_o_s_t",
+    "ttProgram",
+]
 _MAX_FINDINGS = 10
 # ISO 32000-1 table 15, and the keys of a cross-reference stream (table 17) that the writer makes anew.
 _TRAILER_KEYS = frozenset(
@@ -81,6 +94,9 @@ def warm() -> None:
     import img2pdf  # noqa: F401
     import pikepdf
     from pikepdf import pdfa
+
+    for table in _FONT_TABLES:
+        importlib.import_module(f"fontTools.ttLib.tables.{table}")
 
     for flavour in ("1b", "2b", "3b"):
         with pikepdf.new() as pdf:

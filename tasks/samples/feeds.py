@@ -1,4 +1,4 @@
-"""Write the sample feeds: one directory per batch with its slip (`bordereau.csv`) and its files, good ones and bad ones.
+"""Write the sample feeds: one directory per batch with its slip (`bordereau.csv`) and its files, good and bad.
 
 `generate` gives what the archive must answer to each line, so a demonstration or a test can check every answer.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from tasks.malware import test_signature
@@ -64,6 +66,9 @@ def generate(directory: Path, feed: str) -> list[Expected]:
         rows = [";".join(COLUMNS), *(line.text() for line in of_batch)]
         # The slip comes last: a batch without its slip is not complete.
         (target / SLIP).write_bytes(("\r\n".join(rows) + "\r\n").encode("utf-8"))
+        evening = datetime.fromisoformat(f"{batch.rpartition('_')[0]}T18:00:00+00:00").timestamp()
+        for path in target.iterdir():
+            os.utime(path, (evening, evening))
     return [Expected(feed, line.batch, line.reference, line.dossier, line.outcome) for line in lines]
 
 
@@ -91,26 +96,26 @@ def _garage() -> list[_Line]:
     whole = garage.request(1)
     bad = [
         replace(
-            extra(dossiers[0], 91, "DOMICILE", "Justificatif de domicile", "domicile-tronque.pdf", None),
+            extra(dossiers[0], 91, "DOMICILE", "Justificatif de domicile", "domicile-tronque.pdf"),
             data=whole[: len(whole) * 2 // 3],
             outcome="DAMAGED",
         ),
         replace(
-            extra(dossiers[1], 92, "MANDAT", "Mandat au professionnel", "mandat-protege.pdf", None),
-            data=garage.request(1, password="secret-du-garage"),
+            extra(dossiers[1], 92, "MANDAT", "Mandat au professionnel", "mandat-protege.pdf"),
+            data=garage.request(1, password="secret-du-garage"),  # noqa: S106 - a sample that nobody must open
             outcome="ENCRYPTED",
         ),
         replace(
-            extra(dossiers[3], 93, "ASSURANCE", "Attestation d'assurance", "assurance.pdf", None),
+            extra(dossiers[3], 93, "ASSURANCE", "Attestation d'assurance", "assurance.pdf"),
             data=_zip(),
             outcome="FORMAT_MISMATCH",
         ),
         replace(
-            extra(dossiers[4], 94, "AUTRE", "Note jointe", "note-jointe.txt", None),
+            extra(dossiers[4], 94, "AUTRE", "Note jointe", "note-jointe.txt"),
             data=test_signature(),
             outcome="MALWARE",
         ),
-        replace(extra(dossiers[6], 95, "PERMIS", "Permis de conduire", "permis.jpg", None), data=b"", outcome="EMPTY"),
+        replace(extra(dossiers[6], 95, "PERMIS", "Permis de conduire", "permis.jpg"), data=b"", outcome="EMPTY"),
     ]
     last = lines[-1].batch
     again = replace(lines[0], batch=last, outcome=DUPLICATE)
@@ -124,23 +129,30 @@ def _mairie() -> list[_Line]:
     wrong = hashlib.sha256(b"another file").hexdigest()
     notice = mairie.decision(2)
     bad = [
-        extra(dossiers[1], 4, "ARRETE", "Arrêté (PDF/A)", "arrete-pdfa.pdf", _as_pdfa(mairie.decision(1))),
         replace(
-            extra(dossiers[0], 91, "PCMI7", "Photographie proche", "photo-proche.pdf", notice),
+            extra(dossiers[1], 4, "ARRETE", "Arrêté (PDF/A)", "arrete-pdfa.pdf"), data=_as_pdfa(mairie.decision(1))
+        ),
+        replace(
+            extra(dossiers[0], 91, "PCMI7", "Photographie proche", "photo-proche.pdf"),
+            data=notice,
             digest=wrong,
             outcome="DIGEST_MISMATCH",
         ),
         replace(
-            extra(dossiers[2], 92, "PCMI8", "Photographie lointaine", "photo-lointaine.pdf", None),
+            extra(dossiers[2], 92, "PCMI8", "Photographie lointaine", "photo-lointaine.pdf"),
+            size=str(len(notice)),
+            digest=hashlib.sha256(notice).hexdigest(),
             outcome="FILE_MISSING",
         ),
         replace(
-            extra(dossiers[4], 93, "PCMI3", "Plan de coupe", "plan-de-coupe.pdf", mairie.decision(4)),
+            extra(dossiers[4], 93, "PCMI3", "Plan de coupe", "plan-de-coupe.pdf"),
+            data=mairie.decision(4),
             size="douze kilo-octets",
             outcome="MANIFEST_LINE_BAD",
         ),
         replace(
-            extra(dossiers[5], 94, "PCMI5", "Façades et toitures", "facades.pdf", notice[: len(notice) // 2]),
+            extra(dossiers[5], 94, "PCMI5", "Façades et toitures", "facades.pdf"),
+            data=notice[: len(notice) // 2],
             outcome="DAMAGED",
         ),
     ]
@@ -152,13 +164,13 @@ def _mairie() -> list[_Line]:
     return _ordered([*lines, *bad, again, other])
 
 
-def _extra(lines: list[_Line]) -> Callable[[Dossier, int, str, str, str, bytes | None], _Line]:
+def _extra(lines: list[_Line]) -> Callable[[Dossier, int, str, str, str], _Line]:
     """Give a maker of further lines in the batch and with the prefix of the dossier's own lines."""
 
-    def make(dossier: Dossier, rank: int, piece: str, title: str, file: str, data: bytes | None) -> _Line:
+    def make(dossier: Dossier, rank: int, piece: str, title: str, file: str) -> _Line:
         first = next(line for line in lines if line.dossier == dossier.number)
         reference = f"{first.reference[:-2]}{rank:02d}"
-        return _Line(first.batch, dossier.number, reference, piece, title, file, data)
+        return _Line(first.batch, dossier.number, reference, piece, title, file, None)
 
     return make
 

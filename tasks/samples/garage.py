@@ -1,4 +1,4 @@
-"""Sample dossiers of a garage authorised for vehicle registration (habilité SIV). Everybody and everything is made up."""
+"""Sample dossiers of a garage authorised for vehicle registration (habilité SIV). Everything in them is made up."""
 
 from __future__ import annotations
 
@@ -75,6 +75,56 @@ _SALES = (
     ),
 )
 
+_CONDITIONS = (
+    (
+        "État du véhicule",
+        "Le véhicule a été présenté à l'acquéreur, qui en a reçu les deux clés, le certificat d'immatriculation barré, "
+        "daté et signé, le procès-verbal de contrôle technique de moins de six mois et le certificat de situation "
+        "administrative détaillé. Un essai sur route d'une vingtaine de kilomètres a précédé la vente. Aucun choc "
+        "antérieur n'est connu du vendeur ; les rayures du pare-chocs arrière, visibles, ont été montrées à "
+        "l'acquéreur.",
+    ),
+    (
+        "Entretien",
+        "Le carnet d'entretien est à jour. La dernière révision comprend la vidange, les filtres à huile, à air et "
+        "d'habitacle, le contrôle de la courroie d'accessoires et le remplacement des plaquettes avant. Les "
+        "pneumatiques "
+        "sont usés à quarante pour cent environ. La batterie a été remplacée l'hiver dernier. Les factures "
+        "correspondantes sont remises avec le véhicule.",
+    ),
+    (
+        "Garantie",
+        "Le vendeur accorde une garantie commerciale de six mois, pièces et main-d'œuvre, sur le moteur, la boîte de "
+        "vitesses et la transmission, sans limite de kilométrage. Elle ne couvre ni l'usure normale ni le défaut "
+        "d'entretien. Les réparations sont faites dans les ateliers du vendeur ou, avec son accord écrit, chez un "
+        "confrère plus proche du domicile de l'acquéreur. Cette garantie s'ajoute à la garantie légale de conformité "
+        "et "
+        "à celle des vices cachés, qu'elle ne remplace pas.",
+    ),
+    (
+        "Démarches",
+        "Le vendeur déclare la cession dans le système d'immatriculation des véhicules le jour même et remet à "
+        "l'acquéreur un certificat provisoire lui permettant de circuler sur le territoire national pendant un mois. "
+        "Il "
+        "conserve pendant cinq ans les pièces du dossier et les tient à la disposition de l'administration. "
+        "L'acquéreur "
+        "certifie avoir souscrit une assurance avant de prendre la route.",
+    ),
+    (
+        "Données personnelles",
+        "Les données recueillies servent à la demande d'immatriculation et à la tenue du dossier réglementaire. "
+        "L'acquéreur peut y accéder, les faire rectifier et s'informer de leur durée de conservation auprès du garage, "
+        "à l'adresse indiquée en tête de ce document.",
+    ),
+    (
+        "Règlement des différends",
+        "En cas de difficulté, l'acquéreur s'adresse d'abord au garage par écrit. À défaut de réponse satisfaisante "
+        "dans "
+        "un délai de deux mois, il peut saisir gratuitement le médiateur de la consommation dont les coordonnées sont "
+        "affichées à l'accueil. Les deux parties reconnaissent avoir reçu un exemplaire de ce certificat.",
+    ),
+)
+
 
 def dossiers() -> list[Dossier]:
     """Give the eight dossiers, in the order of their day."""
@@ -141,10 +191,6 @@ def _transfer(index: int) -> Piece:
             "Lu et approuvé",
         ]
         return Piece("CERFA_CESSION", title, name, scans.pdf("Cession de véhicule", (front, back), 7_000 + index * 10))
-    condition = (
-        "Le véhicule a été présenté à l'acquéreur, qui en a reçu les clés, le certificat d'immatriculation barré, daté et "
-        "signé, le procès-verbal de contrôle technique de moins de six mois et le certificat de situation administrative. "
-    )
     data = paper.draw(
         Paper(
             ISSUER,
@@ -157,12 +203,7 @@ def _transfer(index: int) -> Piece:
                 ("Kilométrage", f"{mileage:,} km".replace(",", " ")),
                 ("Prix", f"{price:,} € toutes taxes comprises".replace(",", " ")),
             ),
-            (
-                ("État du véhicule", condition * 3),
-                ("Garantie", "Garantie commerciale de six mois, moteur et boîte de vitesses. " * 9),
-                ("Entretien", "Carnet à jour, courroie contrôlée, freins avant remplacés, pneumatiques à 60 %. " * 12),
-                ("Conditions", "La garantie légale de conformité s'applique pendant douze mois. " * 14),
-            ),
+            (*_CONDITIONS,),
             "Le vendeur et l'acquéreur",
         )
     )

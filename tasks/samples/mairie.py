@@ -103,7 +103,7 @@ def decision(index: int) -> bytes:
             (
                 (
                     "Le maire,",
-                    "Vu la demande susvisée et les pièces qui l'accompagnent ; vu le code de l'urbanisme, notamment ses "
+                    "Vu la demande susvisée et les pièces jointes ; vu le code de l'urbanisme, notamment ses "
                     "articles L. 421-1 et suivants ; vu le plan local d'urbanisme approuvé ; considérant que le projet "
                     "respecte les règles d'implantation, de hauteur et d'aspect extérieur applicables à la zone ;",
                 ),
@@ -183,11 +183,6 @@ def _third(index: int) -> Piece:
         scan = scans.jpeg("Récépissé de dépôt", lines, 9_000 + index)
         return Piece("RECEPISSE", "Récépissé de dépôt", f"{number}-recepisse.jpg", scan)
     if index % 3 == 1:
-        text = (
-            f"Le terrain, situé {street} (parcelle {plot}), est bordé de haies vives conservées. Le projet « {works} » "
-            "s'implante dans la pente naturelle, sans remblai ; les enduits sont de teinte pierre, la couverture en tuiles "
-            "canal de récupération. Les eaux pluviales sont infiltrées sur la parcelle. "
-        )
         data = paper.draw(
             Paper(
                 ISSUER,
@@ -195,9 +190,26 @@ def _third(index: int) -> Piece:
                 f"Pièce PCMI4, dossier {number}",
                 (("Demandeur", applicant),),
                 (
-                    ("État initial du terrain", text),
-                    ("Projet et insertion", text * 2),
-                    ("Matériaux et couleurs", text * 3),
+                    (
+                        "État initial du terrain",
+                        f"Le terrain, situé {street} (parcelle {plot}), est bordé de haies vives au nord et à "
+                        "l'ouest. Il "
+                        "descend doucement vers le sud et ne porte aucune construction. Deux chênes, repérés au plan "
+                        "de "
+                        "masse, y ont plus de cinquante ans.",
+                    ),
+                    (
+                        "Projet et insertion",
+                        f"Le projet ({works.lower()}) s'implante dans la pente naturelle, sans remblai ni mur de "
+                        "soutènement. Les haies et les deux chênes sont conservés. L'accès existant est maintenu et "
+                        "les "
+                        "eaux pluviales sont infiltrées sur la parcelle.",
+                    ),
+                    (
+                        "Matériaux et couleurs",
+                        "Les enduits sont de teinte pierre, les menuiseries en bois peint gris clair, la couverture en "
+                        "tuiles canal de récupération. Les clôtures sont doublées d'essences locales.",
+                    ),
                 ),
             )
         )

@@ -17,7 +17,7 @@ def _page(title: str, lines: Sequence[str], seed: int) -> bytes:
     from PIL import Image, ImageChops, ImageDraw, ImageFont
 
     chance = random.Random(seed)  # noqa: S311 - sample noise, no secret
-    paper = 238 + chance.randrange(8)
+    paper = 244 + chance.randrange(8)
     image = Image.new("L", _A4, paper)
     draw = ImageDraw.Draw(image)
     heading = ImageFont.truetype(str(font_file(BOLD)), 26)

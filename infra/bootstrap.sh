@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Sets up this machine for `make demo` (run) or `make test` (test): system packages, uv, the locked Python environment,
+# and for the tests a real MinIO server. Safe to run again; quick when nothing is missing.
+# Exit 3: system packages are missing and this account may not install them; the command to run is printed.
+set -euo pipefail
+
+UV_VERSION=0.13.9
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/minutier
+
+cd "$(dirname "$0")/.."
+mode=${1:-run}
+
+say() { printf 'bootstrap: %s\n' "$*" >&2; }
+
+usage() {
+    say "usage: infra/bootstrap.sh run|test|uv"
+    exit 2
+}
+
+# The Debian packages whose absence shows, one a line.
+missing_packages() {
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
+    command -v openssl >/dev/null || echo openssl
+    if ! find_uv >/dev/null && ! python3 -c 'import venv, ensurepip' 2>/dev/null && ! python3 -m pip --version >/dev/null 2>&1; then
+        echo python3-venv
+    fi
+    python_for_project || echo python3
+    if [ "$mode" = test ]; then
+        # The proof is also checked the way a stranger would.
+        command -v unzip >/dev/null || echo unzip
+    fi
+}
+
+python_for_project() {
+    command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' ||
+        command -v python3.11 >/dev/null || command -v python3.12 >/dev/null
+}
+
+install_packages() {
+    local missing
+    missing=$(missing_packages | sort -u | tr '\n' ' ')
+    [ -n "$missing" ] || return 0
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then
+            say "these system packages are missing: $missing"
+            say "run this once, then the same make command again:"
+            printf '\n    sudo apt-get update && sudo apt-get install -y %s\n\n' "$missing" >&2
+            exit 3
+        fi
+        as_root=(sudo -n)
+    fi
+    if ! command -v apt-get >/dev/null; then
+        say "install these with the package manager of this system: $missing"
+        exit 3
+    fi
+    say "installing system packages: $missing"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q update >&2
+    # shellcheck disable=SC2086 # one word per package
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing >&2
+}
+
+# Prints the path of a uv that works: the one on PATH, else ours.
+find_uv() {
+    local each
+    for each in "$(command -v uv || true)" "$CACHE/uv-$UV_VERSION/bin/uv"; do
+        if [ -n "$each" ] && "$each" --version >/dev/null 2>&1; then
+            printf '%s\n' "$each"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Makes uv from the package index that pip of this machine uses, in a directory of its own.
+install_uv() {
+    find_uv >/dev/null && return 0
+    local target=$CACHE/uv-$UV_VERSION
+    local aside=$target.unfinished.$$
+    say "installing uv $UV_VERSION into $target"
+    mkdir -p "$CACHE"
+    rm -rf "$aside"
+    if python3 -m venv "$aside" >/dev/null 2>&1; then
+        "$aside/bin/pip" install --quiet --disable-pip-version-check "uv==$UV_VERSION"
+        # The program moves; the scripts of the venv, which name their place, do not.
+        mkdir -p "$aside/moved/bin"
+        cp "$aside/bin/uv" "$aside/moved/bin/"
+    else
+        # A python3 without ensurepip, with the pip of the system.
+        python3 -m pip install --quiet --disable-pip-version-check --target "$aside/moved" "uv==$UV_VERSION"
+    fi
+    rm -rf "$target"
+    mv "$aside/moved" "$target"
+    rm -rf "$aside"
+    find_uv >/dev/null || { say "uv was installed into $target and does not run"; exit 3; }
+}
+
+sync_environment() {
+    # uv would download a Python of its own otherwise; the system's is good.
+    export UV_PYTHON_DOWNLOADS=never
+    if [ ! -x .venv/bin/python ]; then
+        say "making the Python environment from uv.lock (about 200 packages: some minutes on the first run)"
+    fi
+    "$1" sync --frozen --quiet || {
+        say "the Python environment could not be made: see the message above; run the same command again"
+        exit 3
+    }
+}
+
+case $mode in
+run | test) ;;
+uv)
+    find_uv || { install_packages && install_uv && find_uv; }
+    exit
+    ;;
+*) usage ;;
+esac
+
+install_packages
+install_uv
+uv=$(find_uv)
+sync_environment "$uv"
+if [ "$mode" = test ]; then
+    say "real MinIO server for the tests"
+    infra/minio.sh
+fi
+say "ready"
