@@ -101,7 +101,9 @@ def status(settings: Settings) -> list[ServiceStatus]:
     ports = now.ports()
     probes = {service.name: service.ready for service in services.build(settings, ports)} if _complete(settings) else {}
     for name in here:
-        found.append(_embedded(records.get(name) or state.Record(name, "", None, "", state="stopped"), probes.get(name)))
+        found.append(
+            _embedded(records.get(name) or state.Record(name, "", None, "", state="stopped"), probes.get(name))
+        )
     return found + _elsewhere(settings)
 
 

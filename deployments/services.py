@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -177,6 +178,8 @@ def _worker(settings: Settings, ports: Mapping[str, int]) -> Service:
         "MINUTIER_HOME": str(settings.home),
         "MINUTIER_DATABASE_URL": complete.database_url or "",
         "MINUTIER_TSA_URLS": ",".join(complete.tsa_urls or ()),
+        # Prefect shares one directory of the machine's temporary one between all its users; documents do not go there.
+        "TMPDIR": str(settings.home / "tmp"),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; shows which runs died with their process
     }
 
@@ -194,6 +197,7 @@ def _worker(settings: Settings, ports: Mapping[str, int]) -> Service:
         command=_python("prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", "embedded"),
         environment=environment,
         directory=settings.home / "prefect",
+        prepare=lambda: _make_empty(settings.home / "tmp"),
         ready=ready,
         needs=("postgresql", "prefect"),
         patience=30.0,
@@ -227,6 +231,12 @@ def _auth(settings: Settings) -> str | None:
             "SECRET_INVALID", f"{path} must hold one line user:password.", remedy="Write that line into it."
         )
     return secret
+
+
+def _make_empty(directory: Path) -> None:
+    """Drop what killed runs have left."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
 
 
 def _python(module: str, *arguments: str) -> list[str]:

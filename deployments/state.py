@@ -67,7 +67,9 @@ def read(home: Path) -> State:
         return State()
     except OSError as error:
         raise ServiceUnavailableError(
-            "HOME_UNREADABLE", f"The instance in {home} cannot be read: {error}.", remedy="Use the account that owns it."
+            "HOME_UNREADABLE",
+            f"The instance in {home} cannot be read: {error}.",
+            remedy="Use the account that owns it.",
         ) from error
 
 

@@ -61,24 +61,28 @@ def run_isolated(function: str, arguments: dict[str, Any], *, timeout: float, me
     `WORKER_DOWN`) when no worker could be started.
     """
     request = {"function": function, "arguments": arguments, "timeout": timeout, "memory": memory_bytes}
-    for attempt in (1, 2):
-        worker = _POOL.take()
+    try:
+        answer = _ask(_POOL.take(), request, timeout)
+    except _PipeClosedError:
+        # The idle worker was gone (killed by the system, say): a new one answers, once.
         try:
-            answer = worker.ask(request, timeout)
+            answer = _ask(_Worker(), request, timeout)
         except _PipeClosedError as error:
-            # The worker itself is gone (killed by the system, say): a new one answers, once.
-            worker.close()
-            if attempt == 2:
-                raise _worker_down(f"The isolated worker stopped twice: {error}.") from error
-            continue
-        except BaseException:
-            worker.close()
-            raise
-        _POOL.give(worker)
-        if "result" in answer:
-            return answer["result"]
-        raise IsolationFaultError(str(answer["fault"]), str(answer["detail"]))
-    raise AssertionError("unreachable")
+            raise _worker_down(f"The isolated worker stopped twice: {error}.") from error
+    if "result" in answer:
+        return answer["result"]
+    raise IsolationFaultError(str(answer["fault"]), str(answer["detail"]))
+
+
+def _ask(worker: _Worker, request: dict[str, Any], timeout: float) -> dict[str, Any]:
+    """Ask one worker; it goes back among the idle ones, or is closed when anything went wrong."""
+    try:
+        answer = worker.ask(request, timeout)
+    except BaseException:
+        worker.close()
+        raise
+    _POOL.give(worker)
+    return answer
 
 
 def close_workers() -> None:

@@ -1,0 +1,217 @@
+"""What this machine and this instance lack, and for which feature: `minutier doctor`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psycopg
+
+from deployments import instance
+from minutier.errors import MinutierError, PolicyRefusedError
+from storage.settings import Settings
+
+PACKAGES = (
+    "minutier",
+    "prefect",
+    "fastapi",
+    "psycopg",
+    "minio",
+    "cryptography",
+    "rfc3161-client",
+    "pikepdf",
+    "ocrmypdf",
+)
+# Program, the feature that needs it, the Debian package. Every one of these has a fallback that is weaker.
+PROGRAMS = (
+    ("soffice", "PDF/A rendition of office documents", "libreoffice-core libreoffice-writer libreoffice-calc"),
+    ("tesseract", "text layer of scanned documents", "tesseract-ocr tesseract-ocr-fra"),
+    ("gs", "PDF/A conversion of PDFs that the first converter cannot write", "ghostscript"),
+    ("openssl", "`verify.sh` inside the proofs", "openssl"),
+    ("unzip", "`verify.sh` inside the proofs", "unzip"),
+    ("age", "decrypting an export without minutier", "age"),
+)
+ROOM = 5 * 2**30
+"""Bytes free below which a warning is given."""
+CLOCK_TOLERANCE = 2.0
+"""Seconds between this machine's clock and the database's."""
+TIME_ERROR = 5  # adjtimex(2): the kernel's clock is not synchronised
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `level`: ok, warning (works, but), missing (a feature does not work)."""
+
+    name: str
+    level: str
+    detail: str
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Give the JSON form."""
+        return asdict(self)
+
+
+def doctor(settings: Settings) -> list[Check]:
+    """Look at versions, settings, room, clocks, services and programs; changes nothing."""
+    return [
+        *_versions(),
+        *_settings(settings),
+        _room(settings.home),
+        _clock(),
+        *_services(settings),
+        *_database(settings),
+        *_programs(),
+        _antivirus(settings),
+    ]
+
+
+def _versions() -> Iterator[Check]:
+    yield Check("python", "ok", platform.python_version())
+    for name in PACKAGES:
+        try:
+            yield Check(name, "ok", version(name))
+        except PackageNotFoundError:
+            yield Check(name, "missing", "not installed", "Run `make demo`, which installs everything.")
+
+
+def _settings(settings: Settings) -> Iterator[Check]:
+    yield Check("home", "ok", str(settings.home))
+    roots = list(settings.trust_dir.glob("*.pem")) if settings.trust_dir.is_dir() else []
+    yield (
+        Check("trust anchors", "ok", f"{len(roots)} in {settings.trust_dir}")
+        if roots
+        else Check(
+            "trust anchors",
+            "warning",
+            f"none in {settings.trust_dir}: every verification will be INDETERMINATE",
+            "Run `minutier up`, or put the roots that you trust there as *.pem.",
+        )
+    )
+    places = {replica.partition(":")[0] for replica in settings.replicas}
+    yield (
+        Check("replicas", "ok", ", ".join(settings.replicas))
+        if len(settings.replicas) > 1 and places != {"dir"}
+        else Check(
+            "replicas",
+            "warning",
+            f"{', '.join(settings.replicas)}: no S3 Object Lock, or one copy",
+            "For documents that count, set MINUTIER_REPLICAS to two stores with Object Lock.",
+        )
+    )
+    if settings.tsa_urls is None:
+        yield Check(
+            "time-stamp authority",
+            "warning",
+            "the development authority: its tokens have no legal value",
+            "Set MINUTIER_TSA_URLS to qualified authorities.",
+        )
+    if settings.prefect_api_url is None and settings.prefect_auth_file is None:
+        yield Check(
+            "prefect access",
+            "warning",
+            "every user of this machine can start runs through the loopback interface",
+            "On a shared machine, set MINUTIER_PREFECT_AUTH_FILE to a file with a line user:password.",
+        )
+
+
+def _room(home: Path) -> Check:
+    place = next(each for each in (home, *home.parents) if each.exists())
+    free = shutil.disk_usage(place).free
+    if not os.access(place, os.W_OK):
+        return Check("disk", "missing", f"{place} cannot be written", "Choose another home with --home.")
+    if free < ROOM:
+        return Check("disk", "warning", f"{free / 2**30:.1f} GiB free in {place}", "Make room before it is full.")
+    return Check("disk", "ok", f"{free / 2**30:.1f} GiB free in {place}")
+
+
+def _clock() -> Check:
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    # struct timex with modes = 0 asks and sets nothing; 512 bytes are more than it takes.
+    if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(512)) == TIME_ERROR:
+        return Check("clock", "warning", f"{now}, not synchronised", "Install chrony or systemd-timesyncd.")
+    return Check("clock", "ok", f"{now}, synchronised")
+
+
+def _services(settings: Settings) -> Iterator[Check]:
+    for each in instance.status(settings):
+        if each.health == "healthy":
+            yield Check(each.name, "ok", f"{each.health}, {each.address}")
+        else:
+            yield Check(each.name, "warning", f"{each.health} {each.detail}".strip(), "Start it with `minutier up`.")
+
+
+def _database(settings: Settings) -> Iterator[Check]:
+    from storage.postgres_checks import check
+
+    try:
+        with psycopg.connect(instance.embedded_database_url(settings), connect_timeout=5) as connection:
+            before = datetime.now(UTC)
+            check(connection)
+            row = connection.execute("SELECT clock_timestamp(), version()").fetchone()
+    except PolicyRefusedError as error:
+        yield Check("database safety", "missing", error.message, error.remedy)
+        return
+    except (MinutierError, psycopg.Error):
+        return  # the list of services says so already
+    if row is None:
+        return
+    gap = abs((row[0] - before).total_seconds())
+    level = "ok" if gap <= CLOCK_TOLERANCE else "warning"
+    remedy = "" if level == "ok" else "Synchronise the clocks of both machines."
+    yield Check("database clock", level, f"{gap:.1f} s from this machine's", remedy)
+    yield Check("database version", "ok", row[1].split(" on ")[0])
+
+
+def _programs() -> Iterator[Check]:
+    for program, feature, package in PROGRAMS:
+        found = shutil.which(program)
+        if found:
+            yield Check(program, "ok", found)
+        else:
+            yield Check(program, "warning", f"not found: {feature}", f"apt-get install {package}")
+    fonts = shutil.which("fc-list")
+    if fonts and not subprocess.run([fonts], capture_output=True, check=False).stdout.strip():
+        yield Check(
+            "fonts", "warning", "none: office documents would change their look", "apt-get install fonts-dejavu"
+        )
+
+
+def _antivirus(settings: Settings) -> Check:
+    if settings.clamd is None:
+        return Check(
+            "antivirus",
+            "warning",
+            "no clamd: only the built-in test signature is recognised",
+            "Install clamav-daemon and set MINUTIER_CLAMD to its HOST:PORT or unix:PATH.",
+        )
+    try:
+        answer = _ping(settings.clamd)
+    except (OSError, ValueError) as error:
+        return Check("antivirus", "missing", f"{settings.clamd} does not answer: {error}", "Start clamav-daemon.")
+    level = "ok" if answer.startswith(b"PONG") else "missing"
+    return Check("antivirus", level, f"{settings.clamd} answered {answer[:40]!r}")
+
+
+def _ping(clamd: str) -> bytes:
+    """Send clamd's PING to `HOST:PORT` or `unix:PATH`."""
+    if clamd.startswith("unix:"):
+        family: socket.AddressFamily = socket.AF_UNIX
+        address: str | tuple[str, int] = clamd.removeprefix("unix:")
+    else:
+        host, _, port = clamd.rpartition(":")
+        family, address = socket.AF_INET, (host, int(port))
+    with socket.socket(family, socket.SOCK_STREAM) as channel:
+        channel.settimeout(5.0)
+        channel.connect(address)
+        channel.sendall(b"zPING\0")
+        return channel.recv(64)
