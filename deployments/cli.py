@@ -43,7 +43,6 @@ class Context:
 context = Context()
 
 
-
 def settings() -> Settings:
     """Read the settings of the instance that the caller names."""
     from storage.settings import load_settings
@@ -109,7 +108,7 @@ def run(arguments: list[str]) -> int:
         say("Interrupted. Nothing is lost: run the same command again.")
         return 3
     except typer.TyperException as error:
-        say(f"Error [USAGE]: {error.format_message()}\n→ minutier --help shows the commands, minutier COMMAND --help its options.")
+        say(f"Error [USAGE]: {error.format_message()}\n→ minutier --help, minutier COMMAND --help")
         return 2
     except OSError as error:
         return _report(_from_system(error))
@@ -139,7 +138,7 @@ def _common_options(arguments: list[str]) -> list[str]:
 def _report(error: MinutierError) -> int:
     if context.json:
         print(dumps({"error": error.as_dict()}, ensure_ascii=False, indent=2))
-    say(f"Error [{error.code}]: {error.message}\n→ {error.remedy}" if error.remedy else f"[{error.code}] {error.message}")
+    say(f"Error [{error.code}]: {error.message}" + (f"\n→ {error.remedy}" if error.remedy else ""))
     return error.exit_code
 
 

@@ -81,7 +81,9 @@ def probe() -> int:
         found = [(store.name, probe_store(archive, store.name)) for store in archive.replicas]
     value = [{"replica": name, **report.as_dict()} for name, report in found]
     rows: list[tuple[object, ...]] = [
-        (name, act.act, act.expected, act.outcome, "✓" if act.ok else "✗") for name, report in found for act in report.acts
+        (name, act.act, act.expected, act.outcome, "✓" if act.ok else "✗")
+        for name, report in found
+        for act in report.acts
     ]
     show(value, table(("replica", "tried", "expected", "answer", ""), rows))
     return 0 if all(report.ok for _, report in found) else 1

@@ -6,6 +6,9 @@ import hashlib
 import hmac
 import json
 import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli import app, running_archive, say, settings, show, table
-from minutier.errors import BadInputError
+from minutier.errors import BadInputError, MinutierError
 
 if TYPE_CHECKING:
     from storage.archive import Archive
@@ -35,7 +38,7 @@ def deposit(
 ) -> int:
     """Archive documents: runs the whole journey and says how each ended."""
     if len(files) > 1 and (reference or expect):
-        raise BadInputError("USAGE", "--reference and --expect go with one file.", remedy="Deposit the files one by one.")
+        raise BadInputError("USAGE", "--reference and --expect go with one file.", remedy="Deposit one by one.")
     with running_archive() as archive:
         deposits = _deposit(archive, files, safe, lifecycle_class, reference, _metadata(metadata), expect)
     show([_outcome(item) for item in deposits], _outcome_table(deposits))
@@ -87,7 +90,7 @@ def run_deposit(title: str, deposits: list[Deposit]) -> None:
 
 def raise_failure(state: Any) -> None:
     """Raise the error that a failed run ended with."""
-    from minutier.errors import MinutierError, ServiceUnavailableError
+    from minutier.errors import ServiceUnavailableError
 
     error = state.result(raise_on_failure=False)
     if isinstance(error, MinutierError):
@@ -151,6 +154,33 @@ def _reason(item: Deposit) -> str:
     return f"{item.refusal_code}: {item.refusal_en} / {item.refusal_fr}" if item.refusal_code else ""
 
 
+@contextmanager
+def progress(archive: Archive, safe: str) -> Iterator[None]:
+    """Say every few seconds how many documents of a safe have reached an end, while the block runs."""
+    from storage import catalogue
+
+    ended = threading.Event()
+
+    def tell() -> None:
+        last = line = ""
+        while not ended.wait(3.0):
+            with suppress(MinutierError), archive.database.transaction() as connection:
+                states = catalogue.count_by_state(connection, safe)
+                archived, refused = states.pop("ARCHIVED", 0), states.pop("REFUSED", 0)
+                line = f"  {safe}: {archived} archived, {refused} refused, {sum(states.values())} on the way"
+            if line != last:
+                say(line)
+            last = line
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
+
+
 @app.command()
 def intake(
     feed: Annotated[str, typer.Argument(metavar="FEED")],
@@ -178,7 +208,8 @@ def run_intake(archive: Archive, feed: str, directory: Path | None) -> tuple[lis
     inbox(archive, feed, str(directory) if directory else None)
     started = archive.clock()
     say(f"feed {feed}: taking what waits")
-    state = take_feed(feed, str(directory.absolute()) if directory else None, return_state=True)
+    with progress(archive, feed):
+        state = take_feed(feed, str(directory.absolute()) if directory else None, return_state=True)
     with archive.database.transaction() as connection:
         rows = connection.execute(
             "SELECT report FROM batch WHERE feed = %s AND taken_at >= %s ORDER BY name", (feed, started)
@@ -295,9 +326,7 @@ def journal(identifier: Annotated[str | None, typer.Argument(metavar="[ID]")] = 
 
 
 @app.command()
-def proof(
-    identifier: _ID, output: Annotated[Path, typer.Option("-o", "--output", help="the zip to write")]
-) -> None:
+def proof(identifier: _ID, output: Annotated[Path, typer.Option("-o", "--output", help="the zip to write")]) -> None:
     """Export the self-contained proof of one document."""
     from storage import proofs, reading
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from prefect import Flow
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-from prefect.deployments.runner import EntrypointType
+from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
+from prefect.types.entrypoint import EntrypointType
 
 from flows.deposit import deposit_documents
 from flows.intake import take_feed
@@ -55,7 +56,7 @@ def apply(settings: Settings) -> list[str]:
     applied = []
     for definition in DEFINITIONS:
         schedule = Cron(definition.cron, timezone=settings.time_zone) if definition.cron else None
-        deployment = definition.flow.to_deployment(
+        deployment: RunnerDeployment = definition.flow.to_deployment(  # type: ignore[assignment] # sync_compatible
             definition.name,
             schedule=schedule,
             description=definition.description,

@@ -55,9 +55,7 @@ class DemoReport:
         dossiers: list[tuple[object, ...]] = [
             (item["feed"], item["dossier"], item["archived"], item["refused"]) for item in self.dossiers
         ]
-        refusals: list[tuple[object, ...]] = [
-            (item["reference"], item["code"], item["fr"]) for item in self.refusals
-        ]
+        refusals: list[tuple[object, ...]] = [(item["reference"], item["code"], item["fr"]) for item in self.refusals]
         lines = [
             "",
             "Dossiers received",
@@ -98,8 +96,11 @@ def run_demo(archive: Archive, say: Callable[[str], None]) -> DemoReport:
     report.checks.append(Check("A second delivery of both feeds adds no document.", _counts(archive) == before))
     swept = run_sweep(archive, timedelta(hours=1))
     report.checks.append(
-        Check("Every copy was re-read and is exactly what was stored.", swept["verdict"] == "clean",
-              f"({swept['copies']} copies)")
+        Check(
+            "Every copy was re-read and is exactly what was stored.",
+            swept["verdict"] == "clean",
+            f"({swept['copies']} copies)",
+        )
     )
     report.checks.append(_prove(archive, say))
     return report
@@ -122,17 +123,18 @@ def _lines(archive: Archive) -> list[dict[str, Any]]:
     return [line | {"feed": row["feed"], "batch": row["name"]} for row in rows for line in row["report"]["lines"]]
 
 
-def _describe(
-    archive: Archive, report: DemoReport, lines: list[dict[str, Any]], expected: list[Expected]
-) -> None:
+def _describe(archive: Archive, report: DemoReport, lines: list[dict[str, Any]], expected: list[Expected]) -> None:
     found = Counter((line["feed"], line["batch"], line["motif"] or "archived") for line in lines)
     wanted = Counter(
         (item.feed, item.batch, "archived" if item.outcome == "duplicate" else item.outcome) for item in expected
     )
     wrong = (wanted - found) + (found - wanted)
     report.checks.append(
-        Check("Every line ended as it should: archived, or refused with its own code.", not wrong,
-              str(dict(wrong)) if wrong else f"({len(lines)} lines)")
+        Check(
+            "Every line ended as it should: archived, or refused with its own code.",
+            not wrong,
+            str(dict(wrong)) if wrong else f"({len(lines)} lines)",
+        )
     )
     with archive.database.transaction() as connection:
         deposits = [item for feed in FEEDS for item in catalogue.list_deposits(connection, feed)]
@@ -149,8 +151,11 @@ def _describe(
     ]
     archived = sum(item.state == "ARCHIVED" for item in deposits)
     report.checks.append(
-        Check("At least 40 documents in at least 16 dossiers are archived.", archived >= 40 and len(dossiers) >= 16,
-              f"({archived} in {len(dossiers)})")
+        Check(
+            "At least 40 documents in at least 16 dossiers are archived.",
+            archived >= 40 and len(dossiers) >= 16,
+            f"({archived} in {len(dossiers)})",
+        )
     )
 
 

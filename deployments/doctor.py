@@ -6,7 +6,6 @@ import ctypes
 import os
 import platform
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -181,9 +180,7 @@ def _programs() -> Iterator[Check]:
             yield Check(program, "warning", f"not found: {feature}", f"apt-get install {package}")
     fonts = shutil.which("fc-list")
     if fonts and not subprocess.run([fonts], capture_output=True, check=False).stdout.strip():
-        yield Check(
-            "fonts", "warning", "none: office documents would change their look", "apt-get install fonts-dejavu"
-        )
+        yield Check("fonts", "warning", "none: office documents would look different", "apt-get install fonts-dejavu")
 
 
 def _antivirus(settings: Settings) -> Check:
@@ -194,24 +191,9 @@ def _antivirus(settings: Settings) -> Check:
             "no clamd: only the built-in test signature is recognised",
             "Install clamav-daemon and set MINUTIER_CLAMD to its HOST:PORT or unix:PATH.",
         )
+    from tasks import clamd
+
     try:
-        answer = _ping(settings.clamd)
-    except (OSError, ValueError) as error:
-        return Check("antivirus", "missing", f"{settings.clamd} does not answer: {error}", "Start clamav-daemon.")
-    level = "ok" if answer.startswith(b"PONG") else "missing"
-    return Check("antivirus", level, f"{settings.clamd} answered {answer[:40]!r}")
-
-
-def _ping(clamd: str) -> bytes:
-    """Send clamd's PING to `HOST:PORT` or `unix:PATH`."""
-    if clamd.startswith("unix:"):
-        family: socket.AddressFamily = socket.AF_UNIX
-        address: str | tuple[str, int] = clamd.removeprefix("unix:")
-    else:
-        host, _, port = clamd.rpartition(":")
-        family, address = socket.AF_INET, (host, int(port))
-    with socket.socket(family, socket.SOCK_STREAM) as channel:
-        channel.settimeout(5.0)
-        channel.connect(address)
-        channel.sendall(b"zPING\0")
-        return channel.recv(64)
+        return Check("antivirus", "ok", clamd.version(settings.clamd))
+    except MinutierError as error:
+        return Check("antivirus", "missing", error.message, error.remedy)

@@ -1,8 +1,8 @@
 """The embedded PostgreSQL: made from the programs of a wheel, durable, on loopback only, never as root.
 
-Two databases: `minutier` (catalogue and journal) and `prefect` (what the engine remembers). Passwords are drawn once and
-kept in passfiles of mode 0600, so that no address and no environment holds one. The superuser has no password and
-cannot log in.
+Two databases: `minutier` (catalogue and journal) and `prefect` (what the engine remembers). Passwords are drawn once
+and kept in passfiles of mode 0600, so that no address and no environment holds one. The superuser has no password
+and cannot log in.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ host  prefect  minutier  {LOOPBACK}/32  reject
 host  all      minutier  {LOOPBACK}/32  scram-sha-256
 host  prefect  prefect   {LOOPBACK}/32  scram-sha-256
 """
+# Checksums of every page; a collation that is PostgreSQL's own, so that no update of the system reorders an index.
+INITDB = ["--username=postgres", "--auth=reject", "--data-checksums", "--encoding=UTF8", "--no-instructions"]
+INITDB += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
 CONFIGURATION = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",  # a socket's path may not pass 107 bytes; a home may
@@ -99,12 +102,7 @@ def prepare(home: Path) -> None:
     if owner is not None:
         os.chown(data.parent, owner, -1)
     passwords = {name: _password(home, name) for name in DATABASES}
-    _run(
-        owner,
-        home,
-        ["initdb", "-D", str(aside), "--username=postgres", "--auth=reject", "--data-checksums", "--encoding=UTF8"]
-        + ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--no-instructions"],
-    )
+    _run(owner, home, ["initdb", "-D", str(aside), *INITDB])
     (aside / "pg_hba.conf").write_text(ACCESS, encoding="ascii")
     statements = [
         line

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -96,7 +96,7 @@ def status(settings: Settings) -> list[ServiceStatus]:
     if here:
         process = _supervisor(settings.home)
         health = "healthy" if process else "stopped"
-        found.append(ServiceStatus("supervisor", str(settings.home), process and process.pid, health, ""))
+        found.append(ServiceStatus("supervisor", str(settings.home), process.pid if process else None, health, ""))
     records = {record.name: record for record in now.records}
     ports = now.ports()
     probes = {service.name: service.ready for service in services.build(settings, ports)} if _complete(settings) else {}
@@ -192,7 +192,7 @@ def _prepare_home(home: Path) -> None:
         (home / name).mkdir(exist_ok=True, mode=0o700)
 
 
-def _alone(home: Path, say: Say):  # type: ignore[no-untyped-def] # noqa: ANN202
+def _alone(home: Path, say: Say) -> AbstractContextManager[None]:
     return locked(
         home / "run" / "up.lock",
         START_PATIENCE + STOP_PATIENCE,

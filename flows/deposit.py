@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from minutier.errors import MinutierError
 from tasks.prefect_step import Ticket
 from tasks.rendering import render_document
 from tasks.reporting import check_stores, publish_deposits
@@ -18,11 +19,14 @@ from tasks.screening import screen_document
 from tasks.sealing import seal_document, stamp_documents
 from tasks.storing import attest_document, commit_document, lock_document, store_document
 
+# Four documents at once: two cores work while two wait for a disk or a store.
+_FOUR_AT_ONCE = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=4))
+
 
 @flow(
     name="deposit",
     flow_run_name="{title}",
-    task_runner=ThreadPoolTaskRunner(max_workers=4),
+    task_runner=_FOUR_AT_ONCE,
     timeout_seconds=3600,
     persist_result=False,
 )
@@ -45,21 +49,29 @@ def deposit_documents(title: str, tickets: list[Ticket]) -> State[Any]:
     attested = attest_document.map(locked)
 
     arrived(attested)
-    return final_state(publish_deposits(title, tickets))
+    trouble = first_failure(screened, rendered, sealed, stored, committed, locked, attested)
+    return final_state(publish_deposits(title, tickets), trouble)
 
 
 def arrived(futures: Iterable[PrefectFuture[Any]]) -> list[Ticket]:
     """Wait for a step on every document; give the tickets of those for which it succeeded."""
-    done = wait(list(futures)).done
-    results = (future.result(raise_on_failure=False) for future in done)
+    results = (future.result(raise_on_failure=False) for future in futures)
     return [result for result in results if isinstance(result, Ticket)]
 
 
-def final_state(counts: dict[str, int]) -> State[Any]:
+def first_failure(*steps: Iterable[PrefectFuture[Any]]) -> MinutierError | None:
+    """Give the first expected error that stopped a document, None when every step ended well."""
+    results = (future.result(raise_on_failure=False) for step in steps for future in step)
+    return next((result for result in results if isinstance(result, MinutierError)), None)
+
+
+def final_state(counts: dict[str, int], trouble: MinutierError | None) -> State[Any]:
     """Say how the run ended: completed when every document reached an end, failed when one waits for another run."""
     archived, refused = counts.get("ARCHIVED", 0), counts.get("REFUSED", 0)
     waiting = sum(counts.values()) - archived - refused
     sentence = f"{archived} archived, {refused} refused, {waiting} waiting"
+    if waiting and trouble is not None:
+        raise trouble
     if waiting:
         return Failed(message=f"{sentence}: nothing is lost, run it again")
     if refused:

@@ -231,7 +231,7 @@ def generalized_time(moment: datetime) -> bytes:
     """Write a GeneralizedTime in UTC; the fraction appears only when there is one, without trailing zeros."""
     utc = moment.astimezone(UTC)
     fraction = f".{utc.microsecond:06d}".rstrip("0") if utc.microsecond else ""
-    return tlv(GENERALIZED_TIME, f"{utc:%Y%m%d%H%M%S}{fraction}Z".encode())
+    return tlv(GENERALIZED_TIME, f"{utc.year:04d}{utc:%m%d%H%M%S}{fraction}Z".encode())
 
 
 def cms_time(moment: datetime) -> bytes:

@@ -117,18 +117,14 @@ def advance(
     Raises ServiceUnavailableError (`STATE_MOVED`) when another worker moved it first: read again and go on from there.
     """
     values = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in columns.items()}
-    settings = SQL(", ").join(
-        [SQL("state = %s"), *(SQL("{} = %s").format(Identifier(name)) for name in values)]
-    )
+    settings = SQL(", ").join([SQL("state = %s"), *(SQL("{} = %s").format(Identifier(name)) for name in values)])
     query = SQL("UPDATE deposit SET {} WHERE archive_id = %s AND state = %s").format(settings)
     done = connection.execute(query, (state, *values.values(), deposit.archive_id, deposit.state))
     if done.rowcount != 1:
         raise ServiceUnavailableError(
             "STATE_MOVED", "Another worker moved this deposit on.", remedy="Run the same command again."
         )
-    journal.append(
-        connection, _EVENTS[state], at, archive_id=deposit.archive_id, safe=deposit.safe, details=details
-    )
+    journal.append(connection, _EVENTS[state], at, archive_id=deposit.archive_id, safe=deposit.safe, details=details)
 
 
 def get(connection: Connection, archive_id: str) -> Deposit:

@@ -57,6 +57,7 @@ def sync_directory(directory: Path) -> None:
 def disk_full(path: Path) -> ServiceUnavailableError:
     """Give the error that says which place is full."""
     return ServiceUnavailableError(
-        "DISK_FULL", f"No space is left to write in {path.parent}.",
+        "DISK_FULL",
+        f"No space is left to write in {path.parent}.",
         remedy="Nothing is lost. Free some space and run the same command again.",
     )

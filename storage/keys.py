@@ -81,7 +81,8 @@ class KeyRing:
             text = decrypt(wrapped, [_identity(self._directory / "safes" / f"{safe}.age-key")])
         except DecryptError as error:
             raise IntegrityFailureError(
-                "KEY_DOES_NOT_OPEN", "The document key does not open with the key of its safe.",
+                "KEY_DOES_NOT_OPEN",
+                "The document key does not open with the key of its safe.",
                 remedy="Restore the keys directory from its backup, or use the escrow key.",
             ) from error
         return x25519.Identity.from_str(text.decode())
@@ -122,7 +123,8 @@ def decrypt_stream(source: BinaryIO, target: BinaryIO, identity: x25519.Identity
         decrypt_io(source, target, [identity])
     except DecryptError as error:
         raise IntegrityFailureError(
-            "CIPHERTEXT_ALTERED", f"The stored bytes do not decrypt ({error}).",
+            "CIPHERTEXT_ALTERED",
+            f"The stored bytes do not decrypt ({error}).",
             remedy="Run `minutier sweep`: it heals a damaged copy from a good one.",
         ) from error
 

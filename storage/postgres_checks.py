@@ -28,13 +28,13 @@ def check(conn: psycopg.Connection[Any]) -> None:
     try:
         with conn.cursor(row_factory=tuple_row) as cursor:
             cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(SAFE)])
-            in_force = dict(cursor.fetchall())
+            in_force: dict[str, str] = dict(cursor.fetchall())
         version = conn.info.server_version // 10000
     except psycopg.OperationalError as error:
         raise ServiceUnavailableError(
             "DATABASE_DOWN", f"PostgreSQL does not answer: {error}", remedy="Nothing is lost. Start it, then try again."
         ) from error
-    bad = [name for name, safe in SAFE.items() if in_force.get(name) not in safe]
+    bad = [name for name, safe in SAFE.items() if in_force.get(name, "unknown") not in safe]
     if bad:
         raise PolicyRefusedError(
             "DATABASE_UNSAFE",

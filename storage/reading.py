@@ -100,11 +100,13 @@ def fetch(archive: Archive, deposit: Deposit, role: str, target: Path) -> None:
             failures.append(f"{copy.replica}: {error}")
     if unreachable:
         raise ServiceUnavailableError(
-            "STORE_DOWN", f"No good copy could be reached ({'; '.join(failures)}).",
+            "STORE_DOWN",
+            f"No good copy could be reached ({'; '.join(failures)}).",
             remedy="Nothing is lost. Start the stores and run the same command again.",
         )
     raise IntegrityFailureError(
-        "NO_GOOD_COPY", f"No copy proved good ({'; '.join(failures)}).",
+        "NO_GOOD_COPY",
+        f"No copy proved good ({'; '.join(failures)}).",
         remedy="Run `minutier sweep` and keep the instance as it is.",
     )
 
@@ -135,8 +137,6 @@ def _fetch_copy(archive: Archive, deposit: Deposit, item: StoredObject, copy: Co
         sync_directory(target.parent)
     finally:
         aside.unlink(missing_ok=True)
-
-
 
 
 def _expected(deposit: Deposit, role: str) -> tuple[str, str, int] | None:

@@ -21,8 +21,8 @@ from storage.files import durable_writer, sync_directory
 
 # A refusal of the content itself: the same bytes again get the same answer. Others may pass once corrected.
 _CONTENT_REFUSALS = frozenset(
-    {"EMPTY", "TOO_LARGE", "MALWARE", "DAMAGED", "ENCRYPTED", "NO_PAGES", "FORMAT_UNKNOWN", "FORMAT_MISMATCH", "POLYGLOT"}
-)
+    ("EMPTY", "TOO_LARGE", "MALWARE", "DAMAGED", "ENCRYPTED", "NO_PAGES", "FORMAT_UNKNOWN", "FORMAT_MISMATCH")
+) | {"POLYGLOT"}
 _DIGESTS = {"sha256": 64, "sha512": 128, "sha3-512": 128}
 
 
@@ -142,7 +142,8 @@ def _spool(delivery: Delivery, target: Path) -> tuple[Fingerprint, dict[str, str
     captured = Fingerprint(first.hexdigest(), second.hexdigest(), size)
     if fingerprint_file(target) != captured:
         raise IntegrityFailureError(
-            "SPOOL_ALTERED", "The bytes read back from the spool are not those that were written.",
+            "SPOOL_ALTERED",
+            "The bytes read back from the spool are not those that were written.",
             remedy="Check the disk of the instance, then run the same command again.",
         )
     return captured, {name: digest.hexdigest() for name, digest in others.items()}
@@ -211,9 +212,7 @@ def _same_or_conflict(
     return refuse(archive, delivery, conflict, fingerprint=fingerprint, spooled=archive.spool / archive_id)
 
 
-def _row(
-    archive: Archive, delivery: Delivery, archive_id: str, fingerprint: Fingerprint | None
-) -> dict[str, object]:
+def _row(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: Fingerprint | None) -> dict[str, object]:
     return {
         "archive_id": archive_id,
         "safe": delivery.safe,

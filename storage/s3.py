@@ -87,7 +87,16 @@ class S3Store:
             maxsize=4,
             cert_reqs="CERT_REQUIRED",
             timeout=urllib3.Timeout(connect=min(timeout, _CONNECT_SECONDS), read=timeout),
-            retries=urllib3.Retry(total=2, connect=2, read=0, redirect=0, status=0, other=0, backoff_factor=0.2),
+            retries=urllib3.Retry(
+                total=2,
+                connect=2,
+                read=0,
+                redirect=0,
+                status=0,
+                other=0,
+                backoff_factor=0.2,
+                respect_retry_after_header=False,
+            ),
         )
         keys = _credentials(credentials_file)
         try:

@@ -1,4 +1,4 @@
-"""Sealing and stamping: a manifest under the archive's seal, one time-stamp token for a batch (protocol steps 5 to 7)."""
+"""Sealing and stamping: a manifest under the archive's seal, one time-stamp token for a batch (steps 5 to 7)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def parts(archive: Archive, deposit: Deposit) -> list[Part]:
     captured = fingerprint_file(original)
     if (captured.sha256, captured.sha3_512) != (deposit.sha256, deposit.sha3_512):
         raise IntegrityFailureError(
-            "SPOOL_ALTERED", "The original in the spool is not the one that was captured.",
+            "SPOOL_ALTERED",
+            "The original in the spool is not the one that was captured.",
             remedy="Send the document again under the same reference.",
         )
     media_type = str((deposit.screening or {}).get("media_type", "application/octet-stream"))
@@ -107,7 +108,7 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
 
 
 def _members(archive: Archive, deposit: Deposit) -> list[bytes]:
-    """Give the SHA-256 of each member of a document's data group: original, rendition, manifest, seal (RFC 4998 §4.2)."""
+    """Give the SHA-256 of each member of a data group: original, rendition, manifest, seal (RFC 4998 §4.2)."""
     files: list[Fingerprint] = [part.fingerprint for part in parts(archive, deposit)]
     hashes = [bytes.fromhex(item.sha256) for item in files]
     hashes += [hashlib.sha256(data).digest() for data in (deposit.manifest, deposit.seal) if data is not None]

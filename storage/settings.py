@@ -102,7 +102,7 @@ class Settings(BaseModel):
     def _known_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (OSError, ValueError) as error:
+        except (KeyError, OSError, ValueError) as error:
             raise ValueError(f"{value!r} is not a time zone of this machine") from error
         return value
 
@@ -143,7 +143,7 @@ def load_settings(home: Path | None, environ: Mapping[str, str]) -> Settings:
         return Settings.model_validate({"home": place, **values})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
+        name = str(first["loc"][0]) if first["loc"] else "replica_credentials"  # the one check of several fields
         raise BadInputError(
             "SETTING_INVALID",
             f"Setting {name}: {first['msg'].removeprefix('Value error, ')}.",

@@ -128,9 +128,9 @@ def heal(archive: Archive, item: StoredObject, copy: Copy) -> bool:
             continue
         staged = archive.settings.home / "healing" / f"{uuid.uuid4().hex}.age"
         try:
-            with archive.replica(other.replica).open(item.key, other.version_id) as source:
-                with durable_writer(staged) as sink:
-                    shutil.copyfileobj(source, sink, 1 << 20)
+            replica = archive.replica(other.replica)
+            with replica.open(item.key, other.version_id) as source, durable_writer(staged) as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
             _replace(archive, item, copy, staged, deposit.retain_until)
         finally:
             staged.unlink(missing_ok=True)
@@ -143,7 +143,8 @@ def _replace(archive: Archive, item: StoredObject, copy: Copy, staged: Path, unt
     version = replica.put(item.key, staged, until)
     if not matches(replica, version, item):
         raise IntegrityFailureError(
-            "STORE_READBACK", f"Replica {replica.name} does not give back what it was given.",
+            "STORE_READBACK",
+            f"Replica {replica.name} does not give back what it was given.",
             remedy="Check this store: it cannot be healed as it is.",
         )
     with archive.database.transaction() as connection:

@@ -40,7 +40,7 @@ class TimestampAuthorities:
             try:
                 response = self._ask(url, build_request(digest, nonce))
             except httpx.HTTPError as error:
-                failures.append(f"{url}: {error or type(error).__name__}")
+                failures.append(f"{url}: {str(error) or type(error).__name__}")
                 continue
             except ServiceUnavailableError as error:
                 failures.append(error.message)

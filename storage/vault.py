@@ -66,7 +66,8 @@ def commit_deposit(archive: Archive, archive_id: str) -> Deposit:
         missing = [f"{role} on {s.name}" for role in items for s in archive.replicas if (role, s.name) not in placed]
         if missing or deposit.manifest is None:
             raise IntegrityFailureError(
-                "COPY_MISSING", f"Not every copy is in place ({', '.join(missing)}).",
+                "COPY_MISSING",
+                f"Not every copy is in place ({', '.join(missing)}).",
                 remedy="Run the same deposit again.",
             )
         return {"manifest_sha256": hashlib.sha256(deposit.manifest).hexdigest(), "objects": len(items)}
@@ -99,7 +100,8 @@ def lock_copy(archive: Archive, item: StoredObject, copy: Copy, until: datetime)
     # Stores keep whole seconds or milliseconds: a sub-second difference is not a shorter retention.
     if state.retain_until is None or state.retain_until < until - timedelta(seconds=1) or not state.legal_hold:
         raise PolicyRefusedError(
-            "STORE_DOES_NOT_LOCK", f"Replica {replica.name} did not keep the lock to its term.",
+            "STORE_DOES_NOT_LOCK",
+            f"Replica {replica.name} did not keep the lock to its term.",
             remedy="Run `minutier store probe`; do not rely on this replica.",
         )
     with archive.database.transaction() as connection:
@@ -188,15 +190,14 @@ def _sources(archive: Archive, deposit: Deposit) -> dict[str, Path]:
     return sources
 
 
-def _stage(
-    archive: Archive, deposit: Deposit, role: str, source: Path, recipient: str
-) -> tuple[StoredObject, Path]:
+def _stage(archive: Archive, deposit: Deposit, role: str, source: Path, recipient: str) -> tuple[StoredObject, Path]:
     """Encrypt a file once and remember its digests: a later run must put the very same bytes to adopt what is there."""
     staged = archive.spooled(deposit.archive_id, f"objects/{role}.age")
     with archive.database.transaction() as connection:
         known = catalogue.objects(connection, deposit.archive_id).get(role)
     if known is not None and staged.exists():
-        if fingerprint_file(staged) == Fingerprint(known.sha256, known.sha3_512, known.size):
+        expected = Fingerprint(known.sha256, known.sha3_512, known.size)
+        if fingerprint_file(staged) == expected:
             return known, staged
     staged.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     encrypt_file(source, staged, recipient)
@@ -220,7 +221,8 @@ def _place(archive: Archive, replica: ObjectStore, item: StoredObject, staged: P
     version = replica.put(item.key, staged, until)
     if not matches(replica, version, item):
         raise IntegrityFailureError(
-            "STORE_READBACK", f"Replica {replica.name} does not give back the bytes it was given.",
+            "STORE_READBACK",
+            f"Replica {replica.name} does not give back the bytes it was given.",
             remedy="Nothing is archived yet. Check the store, then run the same deposit again.",
         )
     return version

@@ -103,7 +103,7 @@ def _bad_line(number: int, reason: str) -> RefusedDocumentError:
     return RefusedDocumentError(
         "MANIFEST_LINE_BAD",
         f"Line {number} of {MANIFEST} cannot be used: {reason}.",
-        f"La ligne {number} de {MANIFEST} est inutilisable ({reason.split(':')[0]}).",
+        f"La ligne {number} de {MANIFEST} est inutilisable ({reason.partition(':')[0]}).",
         remedy="Correct this line and send the batch again; the other lines are taken.",
     )
 

@@ -100,9 +100,9 @@ def finish_batch(archive: Archive, folder: Path, received: Received) -> dict[str
     """
     with archive.database.transaction() as connection:
         ended = [(number, catalogue.get(connection, archive_id)) for number, archive_id in received.by_line]
-    report = {"batch": received.name, "lines": [_receipt_line(number, deposit) for number, deposit in ended]}
-    receipt_error = _write_receipt(folder / RECEIPT, report["lines"])
-    report["receipt"] = receipt_error or RECEIPT
+    lines = [_receipt_line(number, deposit) for number, deposit in ended]
+    trouble = _write_receipt(folder / RECEIPT, lines)
+    report: dict[str, Any] = {"batch": received.name, "lines": lines, "receipt": trouble or RECEIPT}
     with archive.database.transaction() as connection:
         connection.execute(
             "INSERT INTO batch (feed, name, bordereau, taken_at, report) VALUES (%s, %s, %s, %s, %s)"
@@ -186,15 +186,28 @@ def _write_receipt(path: Path, lines: list[dict[str, str | int]]) -> str:
     return ""
 
 
-@task(name="receive a batch", task_run_name="receive · {name}", retries=3, retry_delay_seconds=[1, 5, 20],
-      retry_condition_fn=may_pass_later, timeout_seconds=3600, persist_result=False)
+@task(
+    name="receive a batch",
+    task_run_name="receive · {name}",
+    retries=3,
+    retry_delay_seconds=[1, 5, 20],
+    retry_condition_fn=may_pass_later,
+    timeout_seconds=3600,
+    persist_result=False,
+)
 def receive_waiting(feed: str, name: str, batch: Batch) -> Received:
     """Receive the files of one batch into the spool."""
     return receive_batch(current_archive(), feed, batch)
 
 
-@task(name="write the receipt", task_run_name="receipt · {name}", retries=2, retry_delay_seconds=5,
-      retry_condition_fn=may_pass_later, persist_result=False)
+@task(
+    name="write the receipt",
+    task_run_name="receipt · {name}",
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=may_pass_later,
+    persist_result=False,
+)
 def give_receipt(name: str, folder: Path, received: Received) -> dict[str, Any]:
     """Give the depositor its receipt and close the batch."""
     return finish_batch(current_archive(), folder, received)

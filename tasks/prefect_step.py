@@ -17,7 +17,7 @@ from minutier.errors import MinutierError
 from storage.catalogue import Deposit
 
 _Result = TypeVar("_Result")
-_DELAYS = [1, 5, 20]
+_DELAYS: list[float] = [1, 5, 15]
 
 
 class Ticket(BaseModel):

@@ -69,8 +69,9 @@ class RenditionReport:
 def render(original: Path, media_type: str, output: Path, limits: Limits, pages: int | None = None) -> RenditionReport:
     """Make the rendition of `original` at `output` (written whole, or absent; not synced to disk).
 
-    `pages` (from screening) sets the time allowed; without it the cap applies. The same original gives the same bytes under the same tool versions.
-    Only an environment without workers raises: ServiceUnavailableError, code `WORKER_DOWN`, to be tried again.
+    `pages` (from screening) sets the time allowed; without it the cap applies. The same original gives the same bytes
+    under the same tool versions. Only an environment without workers raises: ServiceUnavailableError, code
+    `WORKER_DOWN`, to be tried again.
     """
     output.unlink(missing_ok=True)
     image = media_type in _IMAGE_TYPES

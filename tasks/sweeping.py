@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
+from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -15,7 +17,7 @@ from storage.sweep import SweepReport, sweep
 @task(name="re-read every copy", timeout_seconds=6 * 3600, persist_result=False)
 def sweep_copies(budget: timedelta) -> SweepReport:
     """Run the sweep of this instance and give its report."""
-    progress_id = create_progress_artifact(progress=0.0, key="sweep-progress", description="Copies re-read")
+    progress_id = cast(UUID, create_progress_artifact(progress=0.0, key="sweep-progress", description="Copies re-read"))
     logger = get_run_logger()
 
     def show(done: int, left: int) -> None:

@@ -238,11 +238,12 @@ ok "the journal entry commits this manifest"
 
 test "$held" -eq 8 || fail "a check was skipped"
 echo
-echo "Document $id existed, as it is here, on $(date -u -d "@$moment" +%Y-%m-%dT%H:%M:%SZ)."
 for one in $fingerprints; do echo "Root certificate, SHA-256: $one"; done
+date=$(date -u -d "@$moment" +%Y-%m-%dT%H:%M:%SZ)
 if test "$given" = yes; then
-    echo "PASSED under the root certificate that you gave."
+    echo "PASSED under the root certificate that you gave: document $id existed, as it is here, on $date."
 else
-    echo "CONSISTENT, NOT YET A PROOF: the root certificate used came with these files."
-    echo "Compare its SHA-256 above with the one that the archive publishes, then run: sh verify.sh ROOT.pem"
+    echo "CONSISTENT, NOT YET A PROOF that document $id existed on $date:"
+    echo "the root certificate used came with these files. Compare its SHA-256 above with the one that the archive"
+    echo "publishes, then run: sh verify.sh ROOT.pem"
 fi
