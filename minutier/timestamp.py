@@ -77,7 +77,7 @@ def build_request(digest: bytes, nonce: int, algorithm: str = "sha256", policy: 
     )
 
 
-def accept_response(  # noqa: PLR0917 - one argument per thing compared, in the order of the checks
+def accept_response(
     response: bytes,
     digest: bytes,
     nonce: int,

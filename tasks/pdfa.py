@@ -119,7 +119,7 @@ def versions() -> dict[str, str]:
 
 
 def _answer(verdict: str, rung: str, reason: str = "", **more: Any) -> dict[str, Any]:
-    return {"verdict": verdict, "rung": rung, "reason": reason, **more}
+    return {"verdict": verdict, "rung": rung, "reason": reason, "tools": versions(), **more}
 
 
 # --- PDF ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -30,7 +29,8 @@ class RenditionReport:
     `verdict` speaks of the rendition: passed (validated after writing and drawing the same pages), failed, or
     not_checked (no converter for the format, or the validator meets constructs it does not know). `rung` says what the
     rendition is; with `pdfa-original` the original itself, without a second file. `flavour` is "1b", "2b", "3b" or "".
-    `drawing_equal` is None where nothing was compared. `findings` are the validator's rules, at most ten.
+    `drawing_equal` is None where nothing was compared. `findings` are the validator's rules, at most ten. `tools` is
+    empty when no engine gave an answer.
     """
 
     verdict: Verdict
@@ -95,8 +95,7 @@ def render(original: Path, media_type: str, output: Path, limits: Limits, pages:
 
 
 def _report(answer: dict[str, Any]) -> RenditionReport:
-    checked = answer["reason"] not in {"NO_CONVERTER"}
-    tools = _versions() if checked else {}
+    tools: dict[str, str] = answer.get("tools", {})
     return RenditionReport(
         verdict=cast("Verdict", answer["verdict"]),
         rung=cast("Rung", answer["rung"]),
@@ -109,8 +108,3 @@ def _report(answer: dict[str, Any]) -> RenditionReport:
         drawing_equal={"equal": True, "different": False}.get(answer.get("drawing", "")),
         findings=tuple(answer.get("findings", ())),
     )
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return cast("dict[str, str]", run_isolated("tasks.pdfa:versions", {}, timeout=30))

@@ -1,0 +1,125 @@
+"""Speed of the rendition step, against a named baseline: the `ocrmypdf` command on the same files in the same run.
+
+    uv run python benchmarks/rendition.py --documents 40 --json
+
+Both sides make PDF/A-2b without OCR from generated born-digital papers, one document at a time, and validate what they
+wrote (`ocrmypdf --pdfa-backend internal` rests on the same validator). Ours runs in its isolated child, warm. The
+papers lack the empty slide-show key that reportlab writes and the baseline refuses, so that both do the same work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pikepdf
+
+from tasks.limits import Limits
+from tasks.render import render
+from tasks.samples.paper import Paper, draw
+
+_SENTENCE = "Le présent document atteste la remise des pièces du dossier, dont la liste figure ci-dessus. "
+
+
+def papers(directory: Path, count: int, pages: int) -> list[Path]:
+    """Write `count` different papers of about `pages` pages."""
+    files = []
+    for number in range(count):
+        text = f"Dossier n° {number}. " + _SENTENCE * (6 if pages == 1 else 44 * pages)
+        paper = Paper("Service des essais", f"Attestation {number}", "", (("Numéro", str(number)),), (("Objet", text),))
+        path = directory / f"{number:04d}.pdf"
+        with pikepdf.open(io.BytesIO(draw(paper))) as pdf:
+            for page in pdf.pages:
+                if "/Trans" in page.obj:
+                    del page.obj["/Trans"]
+            pdf.save(path)
+        files.append(path)
+    return files
+
+
+def timed(call: Callable[[Path], None], files: list[Path]) -> list[float]:
+    """Call once per file; give the wall seconds of each."""
+    times = []
+    for path in files:
+        started = time.perf_counter()
+        call(path)
+        times.append(time.perf_counter() - started)
+    return times
+
+
+def _ours(path: Path) -> None:
+    report = render(path, "application/pdf", path.with_suffix(".ours"), Limits(), 1)
+    if report.verdict != "passed":
+        raise SystemExit(f"{path.name}: {report.verdict} {report.reason}")
+
+
+def _baseline(program: str, path: Path) -> None:
+    command = [program, "--quiet", "--mode", "skip", "--ocr-engine", "none", "--output-type", "pdfa-2"]
+    command += ["--pdfa-backend", "internal", "--optimize", "0", "-j", "1", str(path), str(path.with_suffix(".theirs"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode:
+        raise SystemExit(f"ocrmypdf ended with {done.returncode}: {done.stderr[-300:]}")
+
+
+def _rate(times: list[float]) -> dict[str, float]:
+    return {
+        "documents_per_second": round(len(times) / sum(times), 2),
+        "median_ms": round(1000 * statistics.median(times), 1),
+        "p95_ms": round(1000 * sorted(times)[max(0, int(len(times) * 0.95) - 1)], 1),
+    }
+
+
+def measure(documents: int, baseline: int, pages: int) -> dict[str, object]:
+    """Run both sides and give their rates and the ratio ours/baseline (None without the baseline)."""
+    program = Path(sys.executable).with_name("ocrmypdf")
+    command = str(program) if program.exists() else shutil.which("ocrmypdf")
+    with tempfile.TemporaryDirectory() as directory:
+        files = papers(Path(directory), documents, pages)
+        _ours(files[0])  # starts and warms the worker
+        ours = _rate(timed(_ours, files))
+        theirs = None
+        if command and baseline:
+            _baseline(command, files[0])
+            theirs = _rate(timed(lambda path: _baseline(command, path), files[:baseline]))
+    ratio = ours["documents_per_second"] / theirs["documents_per_second"] if theirs else None
+    return {
+        "documents": documents,
+        "pages": pages,
+        "minutier": ours,
+        "baseline": "ocrmypdf command, mode skip, no OCR, pdfa-2, internal back end",
+        "baseline_documents": min(baseline, documents) if theirs else 0,
+        "ocrmypdf": theirs,
+        "ratio": round(ratio, 1) if ratio else None,
+    }
+
+
+def main() -> None:
+    """Parse the arguments, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=40, help="documents rendered by us (default 40)")
+    parser.add_argument("--baseline", type=int, default=5, help="of these, rendered by ocrmypdf too; 0 skips it")
+    parser.add_argument("--pages", type=int, default=1, help="pages per document, about (default 1)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args()
+    result = measure(options.documents, options.baseline, options.pages)
+    if options.json:
+        print(json.dumps(result, indent=2))
+        return
+    for name in ("minutier", "ocrmypdf"):
+        rate = result[name]
+        if isinstance(rate, dict):
+            print(f"{name:9} {rate['documents_per_second']:8.2f} documents/s   median {rate['median_ms']:.1f} ms")
+    print(f"ratio     {result['ratio'] or 'not measured'}   (baseline: {result['baseline']})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""The directory store on a bad day: full disk, failing disk, killed writers, meddled files, a disk not mounted."""
+
+import errno
+import io
+import os
+import stat
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from minutier.errors import BadInputError, PolicyRefusedError, ServiceUnavailableError
+from storage import durable
+from storage.directory import DirectoryStore
+from storage.memory import ManualClock
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LATER = NOON + timedelta(days=7)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock(NOON)
+
+
+@pytest.fixture
+def store(tmp_path, clock):
+    return DirectoryStore("directory", tmp_path / "store", create=True, clock=clock)
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source"
+    path.write_bytes(b"bytes of a document" * 1000)
+    return path
+
+
+def files(store):
+    return sorted(path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file())
+
+
+def test_layout_and_modes(store, source):
+    version = store.put("demo/a", source, LATER).version_id
+    assert files(store) == [f"demo/a/{version}.bin", f"demo/a/{version}.lock.json", "store.json"]
+    for path in (store.root / "demo/a").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o444
+    lock = (store.root / f"demo/a/{version}.lock.json").read_bytes()
+    assert lock == (
+        b'{"format":"minutier-lock/1","legal_hold":"OFF","mode":"COMPLIANCE","retain_until":"2026-03-08T12:00:00Z"}'
+    )
+
+
+def test_a_store_opened_again_has_everything(store, source, clock):
+    version = store.put("demo/a", source, LATER)
+    again = DirectoryStore("directory", store.root, clock=clock)
+    assert again.versions("demo/a") == [version]
+    assert again.lock_state("demo/a", version.version_id).retain_until == LATER
+
+
+def test_creating_twice_keeps_what_is_there(store, source, clock):
+    version = store.put("demo/a", source, LATER)
+    assert DirectoryStore("again", store.root, create=True, clock=clock).versions("demo/a") == [version]
+
+
+def test_newest_first_even_when_the_clock_goes_back(store, source, clock):
+    first = store.put("demo/a", source, LATER)
+    clock.advance(-86400)
+    second = store.put("demo/a", source, LATER)
+    assert store.versions("demo/a") == [second, first]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_leaves_nothing_behind(store, source, monkeypatch, code):
+    before = files(store)
+    written = []
+
+    def short_then_full(descriptor, data):
+        """Take 100 bytes of the document, then be full, as a real disk does."""
+        if len(data) < 1000 and not written:  # the lock file still fits
+            return real(descriptor, data)
+        if written:
+            raise OSError(code, os.strerror(code))
+        written.append(real(descriptor, bytes(data[:100])))
+        return written[0]
+
+    real = os.write
+    monkeypatch.setattr(durable.os, "write", short_then_full)
+    with pytest.raises(ServiceUnavailableError) as full:
+        store.put("demo/a", source, LATER)
+    assert full.value.code == "DISK_FULL"
+    assert written == [100]
+    assert files(store) == before
+    assert store.versions("demo/a") == []
+
+
+def test_short_writes_are_completed(store, source, monkeypatch):
+    real = os.write
+    monkeypatch.setattr(durable.os, "write", lambda descriptor, data: real(descriptor, bytes(data[:777])))
+    version = store.put("demo/a", source, LATER)
+    with store.open("demo/a", version.version_id) as stream:
+        assert stream.read() == source.read_bytes()
+
+
+@pytest.mark.parametrize("call", ["fsync", "fchmod", "open"])
+def test_a_failing_disk_is_unavailable_and_keeps_nothing(store, source, monkeypatch, call):
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable.os, call, fail)
+        with pytest.raises(ServiceUnavailableError) as failed:
+            store.put("demo", source, LATER)
+    assert failed.value.code == "DISK_FAILED"
+    assert files(store) == ["store.json"]
+
+
+def test_when_only_the_directory_sync_fails_the_outcome_is_unknown_and_consistent(store, source, monkeypatch):
+    store.put("demo/a", source, LATER)
+    calls = []
+
+    def fail_second(folder):
+        calls.append(folder)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "sync_directory", fail_second)
+        with pytest.raises(ServiceUnavailableError):
+            store.put("demo/a", source, LATER)
+    for version in store.versions("demo/a"):
+        assert store.lock_state("demo/a", version.version_id).retain_until == LATER
+
+
+def test_a_disk_that_gives_back_other_bytes_is_caught_before_the_name_exists(store, source, monkeypatch):
+    monkeypatch.setattr(durable, "_digest", lambda path: b"other")
+    with pytest.raises(ServiceUnavailableError) as altered:
+        durable.copy_durably(io.BytesIO(b"x"), store.root / "target", store.root / ".aside")
+    assert altered.value.code == "DISK_ALTERED"
+    assert files(store) == ["store.json"]
+
+
+def test_a_writer_killed_before_the_rename_left_no_version(store, source, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill(descriptor):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable.os, "fsync", kill)
+        with pytest.raises(Killed):
+            store.put("demo", source, LATER)
+    # A lock without bytes is not a version.
+    (store.root / "demo/00000000000000000001-0123456789abcdef.lock.json").write_bytes(b"{}")
+    assert store.versions("demo") == []
+
+
+def test_old_leftovers_are_removed_and_young_ones_kept(store, clock):
+    aside = store.root / ".aside"
+    (aside / "old.part").write_bytes(b"x")
+    (aside / "young.part").write_bytes(b"x")
+    os.utime(aside / "old.part", (time.time() - 90_000,) * 2)
+    DirectoryStore("again", store.root, clock=clock)
+    assert [path.name for path in aside.iterdir()] == ["young.part"]
+
+
+def test_a_leftover_that_vanishes_meanwhile_is_no_error(store, clock):
+    (store.root / ".aside" / "gone.part").symlink_to("nowhere")
+    DirectoryStore("again", store.root, clock=clock)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"not json",
+        b'{"format":"minutier-lock/2"}',
+        b'{"format":"minutier-lock/1","legal_hold":"OFF","mode":"GOVERNANCE","retain_until":"2026-03-08T12:00:00Z"}',
+        b'{"format":"minutier-lock/1","legal_hold":"OFF","mode":"COMPLIANCE","retain_until":"soon"}',
+        b'["minutier-lock/1"]',
+    ],
+)
+def test_an_unreadable_lock_is_not_a_lock_and_not_a_licence_to_delete(store, source, clock, content):
+    version = store.put("demo/a", source, LATER).version_id
+    sidecar = store.root / f"demo/a/{version}.lock.json"
+    sidecar.unlink()
+    if content is not None:
+        sidecar.write_bytes(content)
+    clock.advance(30 * 86400)
+    assert store.lock_state("demo/a", version).retain_until is None
+    with pytest.raises(PolicyRefusedError):
+        store.delete_version("demo/a", version)
+    until = clock() + timedelta(days=1)
+    store.extend_lock("demo/a", version, until, legal_hold=True)  # this heals the lock
+    assert store.lock_state("demo/a", version).legal_hold is True
+
+
+def test_an_unknown_hold_is_a_hold(store, source):
+    version = store.put("demo/a", source, LATER).version_id
+    sidecar = store.root / f"demo/a/{version}.lock.json"
+    text = sidecar.read_bytes().replace(b'"OFF"', b'"off"')
+    sidecar.unlink()
+    sidecar.write_bytes(text)
+    assert store.lock_state("demo/a", version).legal_hold is True
+
+
+def test_a_disk_that_is_not_mounted_is_never_an_empty_archive(store, source):
+    version = store.put("demo/a", source, LATER).version_id
+    store.root.rename(store.root.with_name("elsewhere"))
+    acts = (
+        lambda: store.put("demo/a", source, LATER),
+        lambda: store.versions("demo/a"),
+        lambda: list(store.list_objects("")),
+        lambda: store.open("demo/a", version),
+        lambda: store.lock_state("demo/a", version),
+        lambda: store.extend_lock("demo/a", version, LATER, legal_hold=True),
+        lambda: store.delete_version("demo/a", version),
+    )
+    for act in acts:
+        with pytest.raises(ServiceUnavailableError) as missing:
+            act()
+        assert missing.value.code == "STORE_MISSING"
+    assert not store.root.exists()
+
+
+def test_no_store_is_made_unless_asked_nor_among_other_files(tmp_path):
+    with pytest.raises(ServiceUnavailableError):
+        DirectoryStore("typo", tmp_path / "typo").versions("a")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.odt").write_bytes(b"x")
+    with pytest.raises(BadInputError) as refused:
+        DirectoryStore("full", tmp_path / "full", create=True)
+    assert refused.value.code == "STORE_NOT_EMPTY"
+    with pytest.raises(ServiceUnavailableError) as failed:
+        DirectoryStore("file", tmp_path / "full" / "thesis.odt" / "x", create=True)
+    assert failed.value.code == "DISK_FAILED"
+
+
+def test_foreign_files_are_not_objects(store, source):
+    version = store.put("demo/a", source, LATER)
+    (store.root / "demo/a/notes.bin").write_bytes(b"x")
+    (store.root / "demo/a/00000000000000000001-0123456789abcdef.bin").mkdir()
+    (store.root / ".trash").mkdir()
+    (store.root / "demo/loose").write_bytes(b"x")
+    assert [found.key for found in store.list_objects("")] == ["demo/a"]
+    assert store.versions("demo/a") == [version]
+    assert store.versions("demo/loose") == []
+
+
+def test_a_version_deleted_while_it_is_listed_is_left_out(store, source, monkeypatch):
+    version = store.put("demo/a", source, LATER)
+    ghost = "00000000000000000001-0123456789abcdef"
+    monkeypatch.setattr("storage.directory._version_ids", lambda folder: [version.version_id, ghost])
+    assert store.versions("demo/a") == [version]
