@@ -43,6 +43,7 @@ def open_archive(settings: Settings) -> Archive:
         )
     authority = create_development_ca(settings.home, system_clock())
     roots = load_trust(settings.trust_dir).roots
+    crls = (load_crl(authority.root_crl.read_bytes()),)
     database = Database(settings.database_url)
     database.open()
     archive = Archive(
@@ -57,9 +58,9 @@ def open_archive(settings: Settings) -> Archive:
         keys=KeyRing(settings.home / "keys"),
         signer=load_signer(authority.seal_key, authority.seal_certificate),
         journal_key=load_journal_key(authority.journal_key),
-        tsa=TimestampAuthorities(settings.tsa_urls, roots),
+        tsa=TimestampAuthorities(settings.tsa_urls, roots, crls=crls),
         roots=roots,
-        crls=(load_crl(authority.root_crl.read_bytes()),),
+        crls=crls,
     )
     _install_defaults(archive)
     return archive

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from minutier.errors import BadInputError, ServiceUnavailableError
 from minutier.events import Event
+from minutier.identifiers import is_archive_id
 from storage import journal
 from storage.database import Connection
 
@@ -133,6 +134,14 @@ def get(connection: Connection, archive_id: str) -> Deposit:
     if row is None:
         raise unknown(archive_id)
     return _deposit(row)
+
+
+def state_of(connection: Connection, archive_id: str) -> str | None:
+    """Give the state of a deposit, None when there is no such deposit (or the text is not an archive_id)."""
+    if not is_archive_id(archive_id):
+        return None
+    row = connection.execute("SELECT state FROM deposit WHERE archive_id = %s", (archive_id,)).fetchone()
+    return str(row["state"]) if row else None
 
 
 def unknown(identifier: str) -> BadInputError:

@@ -235,9 +235,13 @@ def _examine_once(archive: Archive, item: StoredObject, copy: Copy) -> CopyFindi
         return CopyFinding(copy.archive_id, copy.role, copy.replica, outcome, detail)
 
     try:
-        digest = read_fingerprint(archive.replica(copy.replica), item.key, copy.version_id)
+        replica = archive.replica(copy.replica)
     except KeyError:
-        return found("missing", "the version or the replica is not there")
+        return found("unreachable", "this replica is no longer in the settings")
+    try:
+        digest = read_fingerprint(replica, item.key, copy.version_id)
+    except KeyError:
+        return found("missing", "the version is not there")
     except IntegrityFailureError as error:
         return found("altered", error.message)
     except ServiceUnavailableError as error:

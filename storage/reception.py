@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -82,7 +81,7 @@ def refuse(
             if known.refusal_code == refusal.code and known.sha256 == digest:
                 return known
         if spooled is not None:
-            _quarantine(archive, spooled, archive_id)
+            quarantine(archive, spooled, archive_id)
         row = _row(archive, delivery, archive_id, fingerprint) | {
             "state": "REFUSED",
             "refusal_code": refusal.code,
@@ -106,7 +105,7 @@ def refuse_deposit(archive: Archive, deposit: Deposit, refusal: RefusedDocumentE
             refusal_en=refusal.message,
             refusal_fr=refusal.message_fr,
         )
-    _quarantine(archive, archive.spool / deposit.archive_id, deposit.archive_id)
+    quarantine(archive, archive.spool / deposit.archive_id, deposit.archive_id)
     return current(archive, deposit.archive_id)
 
 
@@ -199,9 +198,8 @@ def _same_or_conflict(
     archive: Archive, delivery: Delivery, known: Deposit, archive_id: str, fingerprint: Fingerprint, *, same: bool
 ) -> Deposit:
     if same:
-        # The spool of an unfinished deposit may have been lost with its disk: the same bytes mend it.
-        if not known.reached("ARCHIVED") and not (archive.spool / known.archive_id).exists():
-            (archive.spool / archive_id).replace(archive.spool / known.archive_id)
+        if not known.reached("COMMITTED"):
+            _mend_spool(archive, known, archive_id, fingerprint)
         return known
     conflict = RefusedDocumentError(
         "REFERENCE_CONFLICT",
@@ -210,6 +208,17 @@ def _same_or_conflict(
         remedy="Give this document its own reference.",
     )
     return refuse(archive, delivery, conflict, fingerprint=fingerprint, spooled=archive.spool / archive_id)
+
+
+def _mend_spool(archive: Archive, known: Deposit, archive_id: str, fingerprint: Fingerprint) -> None:
+    """Give an unfinished deposit its bytes again, where its spool was lost or altered."""
+    waiting = archive.spooled(known.archive_id, "original")
+    if waiting.exists() and fingerprint_file(waiting) == fingerprint:
+        return
+    waiting.parent.mkdir(exist_ok=True, mode=0o700)
+    archive.spooled(archive_id, "original").replace(waiting)
+    sync_directory(waiting.parent)
+    sync_directory(archive.spool)
 
 
 def _row(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: Fingerprint | None) -> dict[str, object]:
@@ -229,7 +238,8 @@ def _row(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: Fin
     }
 
 
-def _quarantine(archive: Archive, folder: Path, archive_id: str) -> None:
+def quarantine(archive: Archive, folder: Path, archive_id: str) -> None:
+    """Move a spool folder to where refused bytes wait for their depositor; nothing to do when it went there before."""
     target = archive.quarantine / archive_id
     archive.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
     if folder.exists() and not target.exists():
@@ -244,11 +254,11 @@ def _drop_unless_claimed(archive: Archive, archive_id: str) -> None:
         return
     try:
         with archive.database.transaction() as connection:
-            catalogue.get(connection, archive_id)
-    except BadInputError:
-        shutil.rmtree(folder)
+            claimed = catalogue.state_of(connection, archive_id) is not None
     except ServiceUnavailableError:
         return  # unknown whether it is claimed: the sweep drops it later
+    if not claimed:
+        shutil.rmtree(folder)
 
 
 def _too_large(size: int, limit: int) -> RefusedDocumentError:
@@ -258,9 +268,3 @@ def _too_large(size: int, limit: int) -> RefusedDocumentError:
         f"Le fichier pèse {size} octets ; la limite est de {limit}.",
         remedy="Split it, or raise max_document_bytes in minutier.toml.",
     )
-
-
-def free_bytes(path: Path) -> int:
-    """Give the free space, in bytes, of the disk that holds `path`."""
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize

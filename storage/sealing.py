@@ -12,9 +12,11 @@ from minutier.fingerprint import Fingerprint, fingerprint_file
 from minutier.manifest import Description, Part, encode_manifest
 from minutier.retention import retain_until
 from minutier.seal import seal
+from minutier.timestamp import TimestampToken
 from storage import catalogue
 from storage.archive import Archive
 from storage.catalogue import Deposit
+from storage.database import Connection
 from storage.reception import current
 
 
@@ -86,14 +88,14 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     if not waiting:
         return None
     root, paths = build_batch([_members(archive, deposit) for deposit in waiting])
-    token, url = archive.tsa.stamp(root, archive.clock())
+    with archive.database.transaction() as connection:
+        rows = connection.execute("SELECT tsa, max(gen_time) AS latest FROM token GROUP BY tsa")
+        previous = {row["tsa"]: row["latest"] for row in rows}
+    token, url = archive.tsa.stamp(root, archive.clock, previous)
     token_id = str(uuid.uuid4())
     now = archive.clock()
     with archive.database.transaction() as connection:
-        connection.execute(
-            "INSERT INTO token (token_id, gen_time, root, token, tsa) VALUES (%s, %s, %s, %s, %s)",
-            (token_id, token.gen_time, root, token.der, url),
-        )
+        _keep_token(connection, token_id, root, token, url)
         for deposit, path in zip(waiting, paths, strict=True):
             catalogue.advance(
                 connection,
@@ -105,6 +107,21 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
                 token_id=token_id,
             )
     return token_id
+
+
+def _keep_token(connection: Connection, token_id: str, root: bytes, token: TimestampToken, url: str) -> None:
+    done = connection.execute(
+        "INSERT INTO token (token_id, gen_time, serial, root, token, tsa) VALUES (%s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (tsa, serial) DO NOTHING",
+        (token_id, token.gen_time, str(token.serial), root, token.der, url),
+    )
+    if done.rowcount != 1:
+        raise IntegrityFailureError(
+            "TOKEN_SERIAL",
+            f"{url} has given the serial number {token.serial} before.",
+            remedy="Do not rely on this time-stamp authority; name another one in tsa_urls.",
+            clause="RFC 3161 §2.4.2",
+        )
 
 
 def _members(archive: Archive, deposit: Deposit) -> list[bytes]:

@@ -18,14 +18,15 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from minutier.errors import BadInputError, IntegrityFailureError, ServiceUnavailableError
+from minutier.errors import IntegrityFailureError, ServiceUnavailableError
 from minutier.events import Event, format_time
 from storage import catalogue, journal
 from storage.archive import Archive
 from storage.catalogue import Copy, StoredObject
 from storage.files import durable_writer
 from storage.reading import CopyFinding, examine
-from storage.vault import lock_copy, matches
+from storage.reception import quarantine
+from storage.vault import lock_copy, place
 
 _SLICE = 200
 
@@ -139,14 +140,7 @@ def heal(archive: Archive, item: StoredObject, copy: Copy) -> bool:
 
 
 def _replace(archive: Archive, item: StoredObject, copy: Copy, staged: Path, until: datetime) -> None:
-    replica = archive.replica(copy.replica)
-    version = replica.put(item.key, staged, until)
-    if not matches(replica, version, item):
-        raise IntegrityFailureError(
-            "STORE_READBACK",
-            f"Replica {replica.name} does not give back what it was given.",
-            remedy="Check this store: it cannot be healed as it is.",
-        )
+    version = place(archive, archive.replica(copy.replica), item, staged)
     with archive.database.transaction() as connection:
         catalogue.put_copy(connection, item, copy.replica, version.version_id, archive.clock())
         journal.append(
@@ -226,16 +220,19 @@ def _end(archive: Archive, report: SweepReport) -> None:
 
 
 def clean_spool(archive: Archive) -> int:
-    """Drop spool folders that no live deposit claims and that are older than a day; gives how many."""
+    """Drop spool folders that no live deposit claims and that are older than a day; gives how many.
+
+    The bytes of a refused deposit go to quarantine instead, where a crash kept them from going before.
+    """
     dropped = 0
     for folder in archive.spool.iterdir() if archive.spool.exists() else ():
-        age = archive.clock().timestamp() - folder.stat().st_mtime
-        try:
-            with archive.database.transaction() as connection:
-                ended = catalogue.get(connection, folder.name).state in ("ARCHIVED", "REFUSED", "ABANDONED")
-        except BadInputError:
-            ended = True
-        if ended and age > timedelta(days=1).total_seconds():
+        if archive.clock().timestamp() - folder.stat().st_mtime <= timedelta(days=1).total_seconds():
+            continue
+        with archive.database.transaction() as connection:
+            state = catalogue.state_of(connection, folder.name)
+        if state == "REFUSED":
+            quarantine(archive, folder, folder.name)
+        elif state in (None, "ARCHIVED", "ABANDONED"):
             shutil.rmtree(folder)
             dropped += 1
     return dropped

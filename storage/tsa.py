@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,12 +23,17 @@ class TimestampAuthorities:
     urls: tuple[str, ...]
     roots: tuple[x509.Certificate, ...]
     intermediates: Sequence[x509.Certificate] = ()
+    crls: Sequence[x509.CertificateRevocationList] = ()
     policy: str | None = None
     timeout: float = 10.0
     tolerance: timedelta = timedelta(seconds=60)
 
-    def stamp(self, digest: bytes, now: datetime) -> tuple[TimestampToken, str]:
+    def stamp(
+        self, digest: bytes, clock: Callable[[], datetime], previous: Mapping[str, datetime] | None = None
+    ) -> tuple[TimestampToken, str]:
         """Get a verified token over a SHA-256 digest, and the URL it came from.
+
+        `previous` gives, by URL, the genTime of the last token known before this call: a later one is not older.
 
         Raises ServiceUnavailableError (`TSA_DOWN`) when none answers, IntegrityFailureError when the answers were
         refused by the checks.
@@ -50,10 +55,12 @@ class TimestampAuthorities:
                     response,
                     digest,
                     nonce,
-                    now,
+                    clock(),
                     policy=self.policy,
                     roots=self.roots,
                     intermediates=self.intermediates,
+                    crls=self.crls,
+                    not_before=(previous or {}).get(url),
                     tolerance=self.tolerance,
                 )
             except IntegrityFailureError as error:

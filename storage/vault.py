@@ -47,7 +47,7 @@ def store_deposit(archive: Archive, archive_id: str) -> Deposit:
         for role, source in _sources(archive, deposit).items():
             item, staged = _stage(archive, deposit, role, source, recipient)
             for replica in archive.replicas:
-                version = _place(archive, replica, item, staged)
+                version = place(archive, replica, item, staged)
                 with archive.database.transaction() as connection:
                     catalogue.put_copy(connection, item, replica.name, version.version_id, archive.clock())
         _advance(archive, deposit, "STORED")
@@ -209,8 +209,12 @@ def _stage(archive: Archive, deposit: Deposit, role: str, source: Path, recipien
     return item, staged
 
 
-def _place(archive: Archive, replica: ObjectStore, item: StoredObject, staged: Path) -> ObjectVersion:
-    """Adopt a version whose bytes match, else write one; then read it back. Unknown outcomes are looked up first."""
+def place(archive: Archive, replica: ObjectStore, item: StoredObject, staged: Path) -> ObjectVersion:
+    """Adopt a version whose bytes match, else write one under a short lock and read it back.
+
+    An earlier write whose answer was lost is found by looking first. IntegrityFailureError when the store gives back
+    other bytes: what it wrote is then deletable after the short lock.
+    """
     until = archive.clock() + timedelta(days=archive.settings.staging_days)
     for version in replica.versions(item.key):
         if matches(replica, version, item):
@@ -223,7 +227,7 @@ def _place(archive: Archive, replica: ObjectStore, item: StoredObject, staged: P
         raise IntegrityFailureError(
             "STORE_READBACK",
             f"Replica {replica.name} does not give back the bytes it was given.",
-            remedy="Nothing is archived yet. Check the store, then run the same deposit again.",
+            remedy="Nothing rests on this copy yet. Check the store, then run the same command again.",
         )
     return version
 

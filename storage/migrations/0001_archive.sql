@@ -49,9 +49,11 @@ CREATE INDEX deposit_state ON deposit (state) WHERE state NOT IN ('ARCHIVED', 'R
 CREATE TABLE token (                    -- one RFC 3161 token per batch, kept before it is used
     token_id   uuid PRIMARY KEY,
     gen_time   timestamptz NOT NULL,
+    serial     text NOT NULL,          -- decimal; up to 160 bits
     root       bytea NOT NULL,
     token      bytea NOT NULL,
-    tsa        text NOT NULL
+    tsa        text NOT NULL,
+    UNIQUE (tsa, serial)               -- RFC 3161 §2.4.2: an authority never gives a serial twice
 );
 
 CREATE TABLE document_key (             -- outside the lock: destroying it erases the document

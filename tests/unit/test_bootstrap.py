@@ -1,0 +1,78 @@
+"""Opening an archive wires its ports; deposits are refused on a store that does not lock."""
+
+import pytest
+
+from minutier.errors import PolicyRefusedError, ServiceUnavailableError
+from storage import bootstrap
+from storage.bootstrap import create_safe, current_archive, opened_archive, probe_store, require_probed
+from storage.settings import load_settings
+
+
+def environment(tmp_path, url):
+    return {
+        "MINUTIER_HOME": str(tmp_path / "home"),
+        "MINUTIER_DATABASE_URL": url,
+        "MINUTIER_TSA_URLS": "http://127.0.0.1:9/",
+    }
+
+
+def test_an_instance_that_is_not_running_is_said(tmp_path):
+    with pytest.raises(ServiceUnavailableError) as caught, opened_archive(load_settings(tmp_path, {})):
+        pytest.fail("opened")
+    assert (caught.value.code, "minutier up" in caught.value.remedy) == ("NOT_RUNNING", True)
+
+
+def test_a_new_instance_has_the_safe_and_the_class_of_the_contract(tmp_path, database_url):
+    settings = load_settings(None, environment(tmp_path, database_url))
+    for _ in range(2):
+        with opened_archive(settings) as archive, archive.database.transaction() as connection:
+            assert [row["name"] for row in connection.execute("SELECT name FROM safe")] == ["demo"]
+            (row,) = connection.execute("SELECT * FROM lifecycle_class").fetchall()
+            assert (row["name"], row["years"]) == ("default", 5)
+            assert [store.name for store in archive.replicas] == ["replica-a", "replica-b"]
+            assert archive.replica("replica-b") is archive.replicas[1]
+            with pytest.raises(KeyError):
+                archive.replica("replica-c")
+
+
+def test_a_process_opens_its_archive_once(tmp_path, database_url, monkeypatch):
+    for name, value in environment(tmp_path, database_url).items():
+        monkeypatch.setenv(name, value)
+    try:
+        assert current_archive() is current_archive()
+    finally:
+        bootstrap.close_current()
+    assert not bootstrap._opened
+
+
+def test_a_safe_is_created_once_and_journaled(rig):
+    assert create_safe(rig.archive, "garage", "Garages")
+    assert not create_safe(rig.archive, "garage", "Garages")
+    with rig.archive.database.transaction() as connection:
+        rows = connection.execute("SELECT entry FROM journal_event WHERE event = 'safe:created'").fetchall()
+    assert sum(b'"garage"' in bytes(row["entry"]) for row in rows) == 1
+
+
+def test_the_canary_is_believed_for_a_day(rig):
+    require_probed(rig.archive)
+    calls = [store.calls for store in rig.stores]
+    rig.clock.advance(3600)
+    require_probed(rig.archive)
+    assert [store.calls for store in rig.stores] == calls
+    rig.clock.advance(86400)
+    require_probed(rig.archive)
+    assert all(store.calls > before for store, before in zip(rig.stores, calls, strict=True))
+
+
+def test_a_store_that_lets_a_version_go_takes_no_deposit(rig):
+    store = rig.stores[1]
+    store.delete_version = lambda key, version_id: store._entries[key].clear()
+    with pytest.raises(PolicyRefusedError) as caught:
+        require_probed(rig.archive)
+    assert caught.value.code == "STORE_DOES_NOT_LOCK"
+    with rig.archive.database.transaction() as connection:
+        rows = connection.execute("SELECT replica, ok FROM store_probe ORDER BY replica").fetchall()
+    assert [(row["replica"], row["ok"]) for row in rows] == [("replica-a", True), ("replica-b", False)]
+    del store.delete_version
+    assert probe_store(rig.archive, "replica-b").ok
+    require_probed(rig.archive)

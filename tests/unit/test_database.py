@@ -1,0 +1,69 @@
+"""The database is opened only where it is safe, its schema is exactly the release's, and its absence is said."""
+
+import psycopg
+import pytest
+
+from minutier.errors import PolicyRefusedError, ServiceUnavailableError
+from storage.database import Database
+from tests.support.postgres import free_port
+
+
+def test_a_server_that_does_not_answer_is_said():
+    database = Database(f"postgresql://nobody@127.0.0.1:{free_port()}/none", timeout=1.0)
+    with pytest.raises(ServiceUnavailableError) as caught:
+        database.open()
+    assert (caught.value.code, caught.value.exit_code) == ("DATABASE_DOWN", 3)
+
+
+def test_a_connection_cut_in_the_middle_is_a_service_that_is_down(rig):
+    with pytest.raises(ServiceUnavailableError) as caught, rig.archive.database.transaction() as connection:
+        with psycopg.connect(rig.archive.settings.database_url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+        connection.execute("SELECT 1")
+    assert caught.value.code == "DATABASE_DOWN"
+    with rig.archive.database.transaction() as connection:
+        assert connection.execute("SELECT 1 AS one").fetchone() == {"one": 1}
+
+
+def test_opening_twice_applies_the_schema_once(rig):
+    second = Database(rig.archive.settings.database_url)
+    second.open()
+    with second.transaction() as connection:
+        assert len(connection.execute("SELECT * FROM schema_migration").fetchall()) >= 1
+    second.close()
+
+
+def test_a_schema_made_by_another_text_is_refused(postgres):
+    database = Database(postgres.database())
+    database.open()
+    with database.transaction() as connection:
+        connection.execute("UPDATE schema_migration SET sha256 = 'other'")
+    database.close()
+    again = Database(database._pool.conninfo)
+    try:
+        with pytest.raises(PolicyRefusedError) as caught:
+            again.open()
+        assert caught.value.code == "MIGRATION_CHANGED"
+    finally:
+        again.close()
+
+
+def test_settings_that_may_lose_a_commit_are_refused(postgres):
+    url = postgres.database()
+    database = Database(url + "&options=-csynchronous_commit%3Doff")
+    try:
+        with pytest.raises(PolicyRefusedError) as caught:
+            database.open()
+        assert (caught.value.code, "synchronous_commit" in caught.value.message) == ("DATABASE_UNSAFE", True)
+    finally:
+        database.close()
+
+
+def test_an_exclusive_block_keeps_others_out_and_ends_with_it(rig):
+    with rig.archive.database.exclusive("one"):
+        with rig.archive.database.exclusive("two"):
+            pass
+        with pytest.raises(ServiceUnavailableError), rig.archive.database.exclusive("one"):
+            pytest.fail("two at once")
+    with rig.archive.database.exclusive("one"):
+        pass

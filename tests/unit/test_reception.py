@@ -1,0 +1,210 @@
+"""A delivery becomes one deposit, however often it is sent, and never loses bytes on the way."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from psycopg.errors import UniqueViolation
+
+from minutier.errors import BadInputError, IntegrityFailureError, RefusedDocumentError, ServiceUnavailableError
+from storage import catalogue, reception
+from storage.reception import Delivery, current, parse_expected, receive, refuse, refuse_deposit
+
+DATA = b"%PDF-1.7 a document\n"
+
+
+def spooled(rig):
+    return sorted(path.name for path in rig.archive.spool.iterdir())
+
+
+def test_a_delivery_is_spooled_whole_with_both_digests(rig):
+    found = rig.deliver(DATA)
+    assert (found.state, found.size) == ("RECEIVED", len(DATA))
+    assert found.sha256 == hashlib.sha256(DATA).hexdigest()
+    assert found.sha3_512 == hashlib.sha3_512(DATA).hexdigest()
+    original = rig.archive.spooled(found.archive_id, "original")
+    assert original.read_bytes() == DATA
+    assert original.stat().st_mode & 0o077 == 0
+
+
+def test_the_same_delivery_twice_is_one_deposit_and_leaves_one_spool(rig):
+    first, second = rig.deliver(DATA), rig.deliver(DATA)
+    assert first == second
+    assert spooled(rig) == [first.archive_id]
+
+
+def test_eight_at_once_are_one_deposit(rig):
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: rig.deliver(DATA).archive_id, range(8)))
+    assert len(found) == 1
+    assert spooled(rig) == sorted(found)
+
+
+def test_a_rival_that_inserts_between_look_and_insert_wins(rig, monkeypatch):
+    rival = rig.deliver(DATA)
+    real, looks = catalogue.find_by_reference, []
+
+    def blind_at_first(connection, safe, reference):
+        looks.append(reference)
+        return [] if len(looks) == 1 else real(connection, safe, reference)
+
+    monkeypatch.setattr(catalogue, "find_by_reference", blind_at_first)
+    assert rig.deliver(DATA) == rival
+    assert len(looks) == 2
+
+
+def test_other_content_under_a_live_reference_is_refused_and_kept(rig):
+    first = rig.deliver(DATA)
+    second = rig.deliver(b"other bytes")
+    assert (second.state, second.refusal_code) == ("REFUSED", "REFERENCE_CONFLICT")
+    assert second.refusal_fr.startswith("Un autre document")
+    assert (rig.archive.quarantine / second.archive_id / "original").read_bytes() == b"other bytes"
+    assert current(rig.archive, first.archive_id).state == "RECEIVED"
+    assert rig.deliver(b"other bytes") == second
+
+
+def test_a_refused_reference_can_be_sent_again_corrected(rig):
+    wrong = rig.deliver(DATA, expected={"sha256": "0" * 64})
+    assert wrong.refusal_code == "DIGEST_MISMATCH"
+    assert "sha256" in wrong.refusal_en
+    right = rig.deliver(DATA, expected={"sha256": hashlib.sha256(DATA).hexdigest()})
+    assert right.state == "RECEIVED"
+    assert right.archive_id != wrong.archive_id
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"expected": {"sha512": "0" * 128}},
+        {"expected": {"sha3-512": "0" * 128}},
+        {"expected_size": 3},
+    ],
+)
+def test_each_claim_about_the_bytes_is_checked(rig, claim):
+    assert rig.deliver(DATA, **claim).refusal_code == "DIGEST_MISMATCH"
+
+
+def test_true_claims_pass(rig):
+    expected = {name: hashlib.new(name.replace("-", "_"), DATA).hexdigest() for name in ("sha256", "sha512")}
+    expected["sha3-512"] = hashlib.sha3_512(DATA).hexdigest()
+    assert rig.deliver(DATA, expected=expected, expected_size=len(DATA)).state == "RECEIVED"
+
+
+def test_a_refusal_of_the_content_answers_the_same_bytes_again(rig):
+    first = rig.deliver(DATA)
+    refused = refuse_deposit(rig.archive, first, RefusedDocumentError("DAMAGED", "It is cut.", "Il est tronqué."))
+    assert refused.refusal_fr == "Il est tronqué."
+    assert (rig.archive.quarantine / first.archive_id / "original").read_bytes() == DATA
+    assert rig.deliver(DATA) == refused
+    assert spooled(rig) == []
+    assert rig.deliver(b"corrected").state == "RECEIVED"
+
+
+def test_a_file_over_the_limit_is_refused_unread(rig, monkeypatch):
+    monkeypatch.setattr(reception, "_spool", lambda *_: pytest.fail("it was read"))
+    path = rig.folder / "large"
+    with path.open("wb") as stream:
+        stream.truncate(3 * 2**30)
+    found = receive(rig.archive, Delivery(path, "demo", "default", "R-L", "tests"))
+    assert (found.refusal_code, found.sha256) == ("TOO_LARGE", None)
+    assert str(3 * 2**30) in found.refusal_en
+    assert receive(rig.archive, Delivery(path, "demo", "default", "R-L", "tests")) == found
+
+
+def test_a_lost_spool_is_mended_by_the_same_bytes(rig):
+    first = rig.deliver(DATA)
+    original = rig.archive.spooled(first.archive_id, "original")
+    original.unlink()
+    assert rig.deliver(DATA) == first
+    assert original.read_bytes() == DATA
+    original.write_bytes(b"bitrot")
+    assert rig.deliver(DATA) == first
+    assert original.read_bytes() == DATA
+    assert spooled(rig) == [first.archive_id]
+
+
+def test_bytes_that_read_back_otherwise_stop_the_deposit(rig, monkeypatch):
+    real = reception.fingerprint_file
+    monkeypatch.setattr(
+        reception, "fingerprint_file", lambda path: real(rig.archive.settings.home / "pki" / "root.pem")
+    )
+    with pytest.raises(IntegrityFailureError) as caught:
+        rig.deliver(DATA)
+    assert caught.value.code == "SPOOL_ALTERED"
+    assert spooled(rig) == []
+
+
+def test_a_spool_whose_claim_cannot_be_looked_up_is_left_alone(rig, monkeypatch):
+    def down(*_):
+        raise ServiceUnavailableError("DATABASE_DOWN", "down", remedy="")
+
+    monkeypatch.setattr(reception, "_record", down)
+    monkeypatch.setattr(catalogue, "state_of", down)
+    with pytest.raises(ServiceUnavailableError):
+        rig.deliver(DATA)
+    assert len(spooled(rig)) == 1
+
+
+def test_a_second_unique_violation_is_not_swallowed(rig, monkeypatch):
+    def clash(*_):
+        raise UniqueViolation
+
+    monkeypatch.setattr(catalogue, "insert_deposit", clash)
+    with pytest.raises(IndexError):
+        rig.deliver(DATA)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [({"safe": "none"}, "UNKNOWN_SAFE"), ({"lifecycle_class": "none"}, "UNKNOWN_CLASS")]
+)
+def test_unknown_names_are_refused_before_anything_is_copied(rig, change, code):
+    with pytest.raises(BadInputError) as caught:
+        rig.deliver(DATA, **change)
+    assert caught.value.code == code
+    assert "demo" in caught.value.remedy or "default" in caught.value.remedy
+    assert not rig.archive.spool.exists()
+
+
+def test_what_is_not_a_readable_file_is_said(rig, monkeypatch):
+    def deliver(path):
+        return receive(rig.archive, Delivery(path, "demo", "default", "R", "tests"))
+
+    for path, code in ((rig.folder, "NOT_A_FILE"), (rig.folder / "absent", "FILE_MISSING")):
+        with pytest.raises(BadInputError) as caught:
+            deliver(path)
+        assert caught.value.code == code
+    path = rig.folder / "closed"
+    path.write_bytes(DATA)
+    # Root reads everything: the refusal of the system is played.
+    monkeypatch.setattr(type(path), "is_file", lambda _: (_ for _ in ()).throw(PermissionError(13, "denied")))
+    with pytest.raises(BadInputError) as caught:
+        deliver(path)
+    assert caught.value.code == "NOT_READABLE"
+
+
+def test_a_refusal_without_bytes_is_recorded_once(rig):
+    delivery = Delivery(rig.folder / "absent.pdf", "demo", "default", "R-9", "tests")
+    refusal = RefusedDocumentError("FILE_MISSING", "It did not come.", "Il n’est pas venu.")
+    first, second = refuse(rig.archive, delivery, refusal), refuse(rig.archive, delivery, refusal)
+    assert first == second
+    assert (first.fingerprint, first.refusal_en) == ("", "It did not come.")
+    assert not first.reached("RECEIVED")
+
+
+def test_each_change_of_state_is_in_the_journal(rig):
+    found = rig.deliver(DATA, expected_size=1)
+    with rig.archive.database.transaction() as connection:
+        rows = connection.execute("SELECT event, entry FROM journal_event WHERE archive_id = %s", (found.archive_id,))
+        lines = [(row["event"], json.loads(bytes(row["entry"]))) for row in rows]
+    ((event, entry),) = lines
+    assert event == "deposit:refused"
+    assert entry["details"] == {"code": "DIGEST_MISMATCH"}
+
+
+def test_announced_digests_are_read_strictly():
+    assert parse_expected(f"sha256:{'AB' * 32}") == ("sha256", "ab" * 32)
+    for text in ("md5:" + "0" * 32, "sha256:" + "0" * 63, "sha256:" + "g" * 64, "", "sha256"):
+        with pytest.raises(BadInputError) as caught:
+            parse_expected(text)
+        assert caught.value.code == "BAD_DIGEST"

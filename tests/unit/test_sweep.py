@@ -1,0 +1,195 @@
+"""Sweeps read every copy, heal what one good copy can heal, and write nothing when none is good."""
+
+import os
+from datetime import timedelta
+
+import pytest
+
+from minutier.errors import IntegrityFailureError, RefusedDocumentError, ServiceUnavailableError
+from storage import catalogue, journal, reading, reception, sweep
+from storage.sweep import clean_spool
+
+HOUR = timedelta(hours=1)
+ROLES = ("original", "manifest", "seal", "evidence")
+
+
+def run(rig, budget=HOUR):
+    rig.clock.advance(86400)
+    return sweep.sweep(rig.archive, budget=budget)
+
+
+def version_of(rig, deposit, role, index):
+    store, key = rig.stores[index], f"demo/{deposit.archive_id}/{role}.age"
+    return store, key, store.versions(key)[0].version_id
+
+
+def alter(rig, deposit, role, index):
+    store, key, version = version_of(rig, deposit, role, index)
+    data = store.open(key, version).read()
+    store.damage(key, version, data[:-1] + bytes((data[-1] ^ 1,)))
+
+
+def truncate(rig, deposit, role, index):
+    store, key, version = version_of(rig, deposit, role, index)
+    store.damage(key, version, store.open(key, version).read()[:-7])
+
+
+def lose(rig, deposit, role, index):
+    store, key, _ = version_of(rig, deposit, role, index)
+    del store._entries[key]
+
+
+def events(rig):
+    with rig.archive.database.transaction() as connection:
+        return [line.event for line in journal.lines(connection)]
+
+
+def test_a_clean_archive_is_read_whole(rig):
+    for number in range(3):
+        rig.deposit(f"document {number}".encode(), f"R-{number}")
+    steps = []
+    rig.clock.advance(86400)
+    report = sweep.sweep(rig.archive, budget=HOUR, progress=lambda done, left: steps.append((done, left)))
+    assert (report.verdict, report.copies, report.good, report.remaining) == ("clean", 24, 24, 0)
+    assert report.bytes_read > 0
+    assert steps[-1] == (24, 0)
+    assert report.as_dict()["verdict"] == "clean"
+    assert run(rig).copies == 24
+
+
+@pytest.mark.parametrize("harm", [alter, truncate, lose])
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_bad_copy_on_either_replica_is_healed_and_the_second_sweep_is_clean(rig, harm, index):
+    deposit = rig.deposit()
+    for role in ROLES:
+        harm(rig, deposit, role, index)
+    report = run(rig)
+    assert (report.verdict, report.healed, report.good) == ("healed", 4, 4)
+    assert {finding.outcome for finding in report.findings} == {"missing" if harm is lose else "altered"}
+    assert events(rig).count("copy:damaged") == events(rig).count("copy:healed") == 4
+    assert run(rig).verdict == "clean"
+    for role in ROLES:
+        store, key, version = version_of(rig, deposit, role, index)
+        lock = store.lock_state(key, version)
+        assert lock.legal_hold
+        assert lock.retain_until >= deposit.retain_until - timedelta(seconds=1)
+    reading.read(rig.archive, deposit, rig.folder / "out")
+
+
+def test_two_bad_copies_raise_the_alarm_and_nothing_is_written(rig):
+    deposit = rig.deposit()
+    alter(rig, deposit, "original", 0)
+    truncate(rig, deposit, "original", 1)
+    before = [store.calls for store in rig.stores]
+    report = run(rig)
+    assert (report.verdict, report.unhealed, report.good) == ("alarm", 2, 6)
+    assert all(len(store.versions(f"demo/{deposit.archive_id}/original.age")) == 1 for store in rig.stores)
+    assert before != [store.calls for store in rig.stores]
+    with rig.archive.database.transaction() as connection:
+        health = {c.health for c in catalogue.copies(connection, deposit.archive_id) if c.role == "original"}
+    assert health == {"damaged"}
+    assert run(rig).verdict == "alarm"
+
+
+def test_a_store_that_does_not_answer_is_an_alarm_and_not_a_damage(rig):
+    rig.deposit()
+
+    def down(_call):
+        raise ServiceUnavailableError("STORE_UNANSWERED", "down", remedy="")
+
+    rig.stores[1].fault_hook = down
+    report = run(rig)
+    assert (report.verdict, report.unreachable, report.good) == ("alarm", 4, 4)
+    assert "copy:damaged" not in events(rig)
+    rig.stores[1].fault_hook = None
+    assert run(rig).verdict == "clean"
+
+
+def test_a_replica_taken_out_of_the_settings_is_an_alarm(rig):
+    rig.deposit()
+    with rig.archive.database.transaction() as connection:
+        connection.execute("UPDATE replica_copy SET replica = 'replica-z' WHERE replica = 'replica-b'")
+    assert run(rig).unreachable == 4
+
+
+def test_a_store_that_cannot_be_healed_stays_in_the_report(rig):
+    deposit = rig.deposit()
+    alter(rig, deposit, "seal", 0)
+    store, put = rig.stores[0], rig.stores[0].put
+
+    def lying(key, source, until):
+        version = put(key, source, until)
+        store.damage(key, version.version_id, b"x" * version.size)
+        return version
+
+    store.put = lying
+    report = run(rig)
+    assert (report.verdict, report.unhealed) == ("alarm", 1)
+    store.put = put
+    assert run(rig).verdict == "healed"
+
+
+def test_an_answer_lost_while_healing_is_found_the_next_night(rig):
+    deposit = rig.deposit()
+    alter(rig, deposit, "seal", 0)
+    store, put = rig.stores[0], rig.stores[0].put
+
+    def unanswered(key, source, until):
+        put(key, source, until)
+        raise ServiceUnavailableError("STORE_UNANSWERED", "no answer", remedy="")
+
+    store.put = unanswered
+    assert run(rig).unhealed == 1
+    store.put = put
+    assert run(rig).verdict == "healed"
+    assert len(store.versions(f"demo/{deposit.archive_id}/seal.age")) == 2
+
+
+def test_a_budget_that_is_spent_leaves_a_debt_and_the_next_sweep_begins_there(rig, monkeypatch):
+    for number in range(2):
+        rig.deposit(f"document {number}".encode(), f"R-{number}")
+    ticks = iter(range(1000))
+    monkeypatch.setattr(sweep.time, "monotonic", lambda: next(ticks))
+    report = run(rig, timedelta(seconds=6))
+    assert 0 < report.copies < 16
+    assert report.remaining == 16 - report.copies
+    monkeypatch.undo()
+    assert run(rig).copies == 16
+
+
+def test_a_spent_budget_reads_nothing(rig):
+    rig.deposit()
+    report = run(rig, timedelta(0))
+    assert (report.copies, report.remaining) == (0, 8)
+
+
+def test_an_altered_journal_stops_the_sweep(rig):
+    rig.deposit()
+    with rig.archive.database.transaction() as connection:
+        connection.execute("ALTER TABLE journal_event DISABLE TRIGGER journal_only_grows")
+        connection.execute("UPDATE journal_event SET entry = entry || ' ' WHERE seq = 3")
+        connection.execute("ALTER TABLE journal_event ENABLE TRIGGER journal_only_grows")
+    with pytest.raises(IntegrityFailureError) as caught:
+        run(rig)
+    assert (caught.value.code, "entry 3" in caught.value.message) == ("JOURNAL_BROKEN", True)
+
+
+def test_the_spool_is_cleared_of_what_nobody_claims(rig):
+    live, refused = rig.deliver(b"live", "R-1"), rig.deliver(b"refused", "R-2")
+    orphan = rig.archive.spool / "0193a2f0-7c11-7abc-8def-0123456789ab"
+    stray = rig.archive.spool / "stray"
+    for folder in (orphan, stray):
+        folder.mkdir()
+    keep = reception.quarantine
+    reception.quarantine = lambda *_: None  # a crash before the bytes went to quarantine
+    try:
+        reception.refuse_deposit(rig.archive, refused, RefusedDocumentError("DAMAGED", "Cut.", "Tronqué."))
+    finally:
+        reception.quarantine = keep
+    assert clean_spool(rig.archive) == 0
+    old = rig.clock().timestamp() - 2 * 86400
+    for folder in rig.archive.spool.iterdir():
+        os.utime(folder, (old, old))
+    assert clean_spool(rig.archive) == 2
+    assert [path.name for path in rig.archive.spool.iterdir()] == [live.archive_id]
+    assert (rig.archive.quarantine / refused.archive_id / "original").read_bytes() == b"refused"

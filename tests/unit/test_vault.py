@@ -1,0 +1,187 @@
+"""Store, commit, lock, attest: each step from the recorded state, nothing done twice, nothing said too early."""
+
+import json
+import shutil
+from datetime import timedelta
+
+import pytest
+
+from minutier.errors import IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
+from minutier.seal import check_seal
+from storage import catalogue, vault
+from storage.ports import LockState
+from storage.sealing import seal_deposit, stamp_batch
+from tests.support.rig import carry, pass_screening
+
+ROLES = {"original", "manifest", "seal", "evidence"}
+
+
+def versions(store):
+    return list(store.list_objects("demo/"))
+
+
+def stamped(rig, reference="R-1"):
+    """Bring one deposit to STAMPED."""
+    deposit = rig.deliver(reference=reference)
+    pass_screening(rig.archive, deposit.archive_id)
+    seal_deposit(rig.archive, deposit.archive_id, {})
+    stamp_batch(rig.archive, [deposit.archive_id])
+    return deposit.archive_id
+
+
+def test_an_archived_document_is_whole_and_locked_on_every_replica(rig):
+    found = rig.deposit()
+    assert found.state == "ARCHIVED"
+    for store in rig.stores:
+        assert {version.key.split("/")[-1] for version in versions(store)} == {f"{role}.age" for role in ROLES}
+        for version in versions(store):
+            lock = store.lock_state(version.key, version.version_id)
+            assert lock.legal_hold
+            assert lock.retain_until >= found.retain_until - timedelta(seconds=1)
+            assert b"%PDF" not in store.open(version.key, version.version_id).read()
+    assert not (rig.archive.spool / found.archive_id).exists()
+
+
+def test_before_commit_versions_are_locked_for_seven_days_only(rig):
+    archive_id = stamped(rig)
+    vault.store_deposit(rig.archive, archive_id)
+    for store in rig.stores:
+        for version in versions(store):
+            lock = store.lock_state(version.key, version.version_id)
+            assert lock == LockState(rig.clock() + timedelta(days=7), legal_hold=False)
+
+
+def test_the_attestation_is_sealed_and_says_what_is_true(rig):
+    found = rig.deposit()
+    with rig.archive.database.transaction() as connection:
+        row = connection.execute("SELECT * FROM outbox").fetchone()
+    body = json.loads(bytes(row["body"]))
+    assert (body["act"], body["archive_id"], body["fingerprint"]) == ("deposit", found.archive_id, found.fingerprint)
+
+    sealed = check_seal(bytes(row["body"]), bytes(row["seal"]), rig.archive.roots, rig.clock())
+    assert sealed.signer == rig.archive.signer.chain[0]
+
+
+def test_running_every_step_again_changes_nothing(rig):
+    found = rig.deposit()
+    before = [versions(store) for store in rig.stores]
+    assert carry(rig.archive, [found.archive_id]) == [found]
+    assert [versions(store) for store in rig.stores] == before
+
+
+def test_a_version_written_without_an_answer_is_adopted(rig):
+    archive_id = stamped(rig)
+    vault.store_deposit(rig.archive, archive_id)
+    before = [versions(store) for store in rig.stores]
+    with rig.archive.database.transaction() as connection:
+        connection.execute("DELETE FROM replica_copy")
+        connection.execute("UPDATE deposit SET state = 'STAMPED'")
+    rig.clock.advance(5 * 86400)
+    vault.store_deposit(rig.archive, archive_id)
+    assert [versions(store) for store in rig.stores] == before
+    for store in rig.stores:
+        for version in versions(store):
+            held = store.lock_state(version.key, version.version_id).retain_until
+            assert held == rig.clock() + timedelta(days=7)
+
+
+def test_foreign_bytes_at_the_key_are_not_adopted(rig):
+    archive_id = stamped(rig)
+    foreign = rig.folder / "foreign"
+    foreign.write_bytes(b"foreign")
+    key = f"demo/{archive_id}/original.age"
+    planted = rig.stores[0].put(key, foreign, rig.clock() + timedelta(days=30))
+    vault.store_deposit(rig.archive, archive_id)
+    with rig.archive.database.transaction() as connection:
+        pointers = {copy.version_id for copy in catalogue.copies(connection, archive_id)}
+    assert planted.version_id not in pointers
+    assert len(rig.stores[0].versions(key)) == 2
+
+
+def test_staged_bytes_that_were_lost_are_made_again(rig):
+    archive_id = stamped(rig)
+    rig.stores[1].fault_hook = down
+    with pytest.raises(ServiceUnavailableError):
+        vault.store_deposit(rig.archive, archive_id)
+    shutil.rmtree(rig.archive.spool / archive_id / "objects")
+    rig.stores[1].fault_hook = None
+    assert carry(rig.archive, [archive_id])[0].state == "ARCHIVED"
+
+
+def down(_call):
+    raise ServiceUnavailableError("STORE_UNANSWERED", "down", remedy="")
+
+
+def test_a_store_that_gives_back_other_bytes_stops_the_deposit(rig):
+    archive_id = stamped(rig)
+    store, put = rig.stores[0], rig.stores[0].put
+
+    def lying(key, source, until):
+        version = put(key, source, until)
+        store.damage(key, version.version_id, source.read_bytes()[:-1] + b"\0")
+        return version
+
+    store.put = lying
+    with pytest.raises(IntegrityFailureError) as caught:
+        vault.store_deposit(rig.archive, archive_id)
+    assert caught.value.code == "STORE_READBACK"
+
+
+def test_a_store_that_forgets_the_lock_stops_before_the_attestation(rig):
+    archive_id = stamped(rig)
+    vault.store_deposit(rig.archive, archive_id)
+    vault.commit_deposit(rig.archive, archive_id)
+    rig.stores[0].extend_lock = lambda *_, **__: None
+    with pytest.raises(PolicyRefusedError) as caught:
+        vault.lock_deposit(rig.archive, archive_id)
+    assert caught.value.code == "STORE_DOES_NOT_LOCK"
+    assert vault.attest_deposit(rig.archive, archive_id).state == "COMMITTED"
+
+
+def test_nothing_is_committed_while_a_copy_is_missing(rig):
+    archive_id = stamped(rig)
+    vault.store_deposit(rig.archive, archive_id)
+    with rig.archive.database.transaction() as connection:
+        connection.execute("DELETE FROM replica_copy WHERE role = 'seal' AND replica = 'replica-b'")
+    with pytest.raises(IntegrityFailureError) as caught:
+        vault.commit_deposit(rig.archive, archive_id)
+    assert caught.value.code == "COPY_MISSING"
+    assert "seal on replica-b" in caught.value.message
+
+
+def test_a_part_lost_from_the_catalogue_stops_the_deposit(rig):
+    archive_id = stamped(rig)
+    with rig.archive.database.transaction() as connection:
+        connection.execute("UPDATE deposit SET seal = NULL")
+    with pytest.raises(IntegrityFailureError) as caught:
+        vault.store_deposit(rig.archive, archive_id)
+    assert caught.value.code == "PART_MISSING"
+    with rig.archive.database.transaction() as connection:
+        connection.execute("UPDATE deposit SET manifest = NULL, state = 'LOCKED'")
+    with pytest.raises(IntegrityFailureError):
+        vault.attest_deposit(rig.archive, archive_id)
+
+
+def test_two_workers_never_store_one_deposit_at_once(rig):
+    archive_id = stamped(rig)
+    with rig.archive.database.exclusive(f"deposit {archive_id}"), pytest.raises(ServiceUnavailableError) as caught:
+        vault.store_deposit(rig.archive, archive_id)
+    assert (caught.value.code, caught.value.retryable) == ("BUSY", True)
+
+
+def test_a_rival_that_moved_the_state_first_is_said(rig):
+    archive_id = stamped(rig)
+    with rig.archive.database.transaction() as connection:
+        deposit = catalogue.get(connection, archive_id)
+    vault.store_deposit(rig.archive, archive_id)
+    with pytest.raises(ServiceUnavailableError) as caught, rig.archive.database.transaction() as connection:
+        catalogue.advance(connection, deposit, "STORED", rig.clock())
+    assert caught.value.code == "STATE_MOVED"
+
+
+def test_a_rendition_is_stored_and_sealed_with_its_original(rig):
+    deposit = rig.deliver()
+    rig.archive.spooled(deposit.archive_id, "rendition.pdf").write_bytes(b"%PDF-1.7 rendition")
+    (found,) = carry(rig.archive, [deposit.archive_id])
+    assert [part["role"] for part in json.loads(found.manifest)["objects"]] == ["original", "rendition"]
+    assert len(versions(rig.stores[0])) == 5
