@@ -6,6 +6,7 @@ nothing is lost; 4 refused by policy. Words and progress go to stderr, results t
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -58,7 +59,9 @@ def running_archive() -> Iterator[Archive]:
 
     complete = connected(settings())
     os.environ.update(prefect_environment(complete))
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    # What stopped a run is said in one sentence; its traceback stays on the run's page.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     os.environ["MINUTIER_HOME"] = str(complete.home)
     os.environ["MINUTIER_DATABASE_URL"] = complete.database_url or ""
     os.environ["MINUTIER_TSA_URLS"] = ",".join(complete.tsa_urls or ())
@@ -138,8 +141,13 @@ def _common_options(arguments: list[str]) -> list[str]:
 def _report(error: MinutierError) -> int:
     if context.json:
         print(dumps({"error": error.as_dict()}, ensure_ascii=False, indent=2))
-    say(f"Error [{error.code}]: {error.message}" + (f"\n→ {error.remedy}" if error.remedy else ""))
+    tell_error(error)
     return error.exit_code
+
+
+def tell_error(error: MinutierError) -> None:
+    """Say what happened, why, and what to do."""
+    say(f"Error [{error.code}]: {error.message}" + (f"\n→ {error.remedy}" if error.remedy else ""))
 
 
 def _from_system(error: OSError) -> MinutierError:
@@ -151,7 +159,3 @@ def _from_system(error: OSError) -> MinutierError:
     return ServiceUnavailableError(
         "SYSTEM_ERROR", f"{where}: {error.strerror or error}.", remedy="Nothing is lost. Mend the cause and try again."
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -52,22 +52,19 @@ def sweep(budget: Annotated[str, typer.Option(help="how long it may take: 90s, 3
 
 def run_sweep(archive: Any, budget: timedelta) -> dict[str, Any]:
     """Run the integrity flow here and give the report that it recorded."""
+    from deployments.commands_documents import failure
     from flows.integrity import sweep_archive
 
     started = archive.clock()
     say("sweep: re-reading copies")
-    sweep_archive(int(budget.total_seconds()), return_state=True)
+    state = sweep_archive(int(budget.total_seconds()), return_state=True)
     with archive.database.transaction() as connection:
         row = connection.execute(
             "SELECT report FROM sweep WHERE started_at >= %s AND report IS NOT NULL ORDER BY started_at DESC LIMIT 1",
             (started,),
         ).fetchone()
     if row is None:
-        from minutier.errors import ServiceUnavailableError
-
-        raise ServiceUnavailableError(
-            "SWEEP_FAILED", "The sweep did not end.", remedy="Look at its run in the Prefect UI, then run it again."
-        )
+        raise failure(state)
     report: dict[str, Any] = row["report"]
     return report
 
@@ -87,6 +84,16 @@ def probe() -> int:
     ]
     show(value, table(("replica", "tried", "expected", "answer", ""), rows))
     return 0 if all(report.ok for _, report in found) else 1
+
+
+@store_app.command("create")
+def create_store(name: str) -> None:
+    """Make an empty store in the place of a replica that is lost for good; the next sweep fills it."""
+    from storage.bootstrap import make_replica
+
+    with running_archive() as archive:
+        make_replica(archive, name)
+    show({"replica": name, "created": True}, f"{name} is an empty store now. Fill it from the others: minutier sweep")
 
 
 @safe_app.command("list")

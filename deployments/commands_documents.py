@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.cli import app, running_archive, say, settings, show, table
+from deployments.cli import app, running_archive, say, settings, show, table, tell_error
 from minutier.errors import BadInputError, MinutierError
 
 if TYPE_CHECKING:
@@ -73,29 +73,30 @@ def _deposit(
         received.append(receive(archive, delivery))
     waiting = [item for item in received if item.state not in ("ARCHIVED", "REFUSED")]
     if waiting:
-        run_deposit(f"command line · {len(waiting)} document(s)", waiting)
+        run_deposit(archive, f"command line · {len(waiting)} document(s)", waiting)
     return [current(archive, item.archive_id) for item in received]
 
 
-def run_deposit(title: str, deposits: list[Deposit]) -> None:
+def run_deposit(archive: Archive, title: str, deposits: list[Deposit]) -> None:
     """Run the deposit flow here, on the instance's Prefect server, and raise what stopped it, if anything did."""
     from flows.deposit import deposit_documents
     from tasks.prefect_step import ticket_of
 
     say(f"{title}: running the deposit flow (screen, render, seal, time-stamp, store, commit, lock, attest)")
-    state = deposit_documents(title, [ticket_of(item) for item in deposits], return_state=True)
+    with progress(archive, [item.archive_id for item in deposits]):
+        state = deposit_documents(title, [ticket_of(item) for item in deposits], return_state=True)
     if not state.is_completed():
-        raise_failure(state)
+        raise failure(state)
 
 
-def raise_failure(state: Any) -> None:
-    """Raise the error that a failed run ended with."""
+def failure(state: Any) -> MinutierError:
+    """Give the error that a failed run ended with."""
     from minutier.errors import ServiceUnavailableError
 
     error = state.result(raise_on_failure=False)
     if isinstance(error, MinutierError):
-        raise error
-    raise ServiceUnavailableError(
+        return error
+    return ServiceUnavailableError(
         "RUN_FAILED",
         f"The run did not end well ({state.message or state.name}).",
         remedy="Nothing is lost. Run the same command again; the Prefect UI shows the step.",
@@ -155,8 +156,8 @@ def _reason(item: Deposit) -> str:
 
 
 @contextmanager
-def progress(archive: Archive, safe: str) -> Iterator[None]:
-    """Say every few seconds how many documents of a safe have reached an end, while the block runs."""
+def progress(archive: Archive, documents: list[str] | None = None, *, safe: str | None = None) -> Iterator[None]:
+    """Say every few seconds where the documents given, or those of a safe, stand, while the block runs."""
     from storage import catalogue
 
     ended = threading.Event()
@@ -165,9 +166,8 @@ def progress(archive: Archive, safe: str) -> Iterator[None]:
         last = line = ""
         while not ended.wait(3.0):
             with suppress(MinutierError), archive.database.transaction() as connection:
-                states = catalogue.count_by_state(connection, safe)
-                archived, refused = states.pop("ARCHIVED", 0), states.pop("REFUSED", 0)
-                line = f"  {safe}: {archived} archived, {refused} refused, {sum(states.values())} on the way"
+                states = catalogue.count_by_state(connection, safe, documents)
+                line = "  " + ", ".join(f"{states[name]} {name.lower()}" for name in sorted(states))
             if line != last:
                 say(line)
             last = line
@@ -194,9 +194,13 @@ def intake(
         (line["batch"], line["reference"], line["etat"], line["motif"], line["explication"]) for line in lines
     ]
     words = table(("batch", "reference", "état", "motif", "explication"), rows) if rows else "Nothing was waiting."
-    show({"feed": feed, "batches": reports}, words)
+    value: dict[str, Any] = {"feed": feed, "batches": reports}
     if not state.is_completed():
-        raise_failure(state)
+        error = failure(state)
+        show(value | {"error": error.as_dict()}, words)
+        tell_error(error)
+        return error.exit_code
+    show(value, words)
     return 1 if any(line["motif"] for line in lines) else 0
 
 
@@ -208,7 +212,7 @@ def run_intake(archive: Archive, feed: str, directory: Path | None) -> tuple[lis
     inbox(archive, feed, str(directory) if directory else None)
     started = archive.clock()
     say(f"feed {feed}: taking what waits")
-    with progress(archive, feed):
+    with progress(archive, safe=feed):
         state = take_feed(feed, str(directory.absolute()) if directory else None, return_state=True)
     with archive.database.transaction() as connection:
         rows = connection.execute(
@@ -226,9 +230,10 @@ def read(
     """Give a document back, bit for bit, verified against its sealed manifest."""
     from storage import reading
 
+    target = _writable(output)
     with running_archive() as archive:
         found = reading.find(archive, identifier)
-        reading.read(archive, found, output.absolute(), role="rendition" if rendition else "original")
+        reading.read(archive, found, target, role="rendition" if rendition else "original")
     show({"archive_id": found.archive_id, "output": str(output)}, f"Written and verified: {output}")
 
 
@@ -300,11 +305,11 @@ def _check_proof(archive: Archive, found: Deposit) -> Any:
 
     from minutier.trust import load_trust
     from minutier.verify import verify
-    from storage.proofs import export_proof
+    from storage.proofs import write_proof
 
     with tempfile.TemporaryDirectory(prefix="minutier-check-") as folder:
         target = Path(folder) / "proof.zip"
-        export_proof(archive, found, target)
+        write_proof(archive, found, target)
         return verify(target, load_trust(archive.settings.trust_dir), archive.clock())
 
 
@@ -330,9 +335,10 @@ def proof(identifier: _ID, output: Annotated[Path, typer.Option("-o", "--output"
     """Export the self-contained proof of one document."""
     from storage import proofs, reading
 
+    target = _writable(output)
     with running_archive() as archive:
         found = reading.find(archive, identifier)
-        proofs.export_proof(archive, found, output.absolute())
+        proofs.export_proof(archive, found, target)
     show({"archive_id": found.archive_id, "output": str(output)}, f"Proof written: {output}")
 
 
@@ -349,12 +355,29 @@ def verify_proof(
 
     if not bundle.is_file():
         raise BadInputError("FILE_MISSING", f"There is no file {bundle}.", remedy="Check the name.")
-    report = verify(bundle, load_trust(trust or settings().trust_dir), _moment(at))
+    report = verify(bundle, load_trust(_trust_directory(trust)), _moment(at))
     value = report.as_dict()
     lines = [f"{step.number}. {step.title}: {step.verdict.value if step.verdict else '—'}" for step in report.steps]
     lines += [f"   {item.code} in {item.where}: {item.message} ({item.clause})" for item in report.findings]
     show(value, "\n".join([*lines, f"\nVerdict: {report.verdict.value}"]))
     return 0 if report.verdict is Verdict.PASSED else 1
+
+
+def _trust_directory(named: Path | None) -> Path | None:
+    """Give the directory of trust anchors: the one named, else the instance's, else none (never the bundle's own)."""
+    if named is not None:
+        return named
+    own = settings().trust_dir
+    return own if own.is_dir() else None
+
+
+def _writable(output: Path) -> Path:
+    """Refuse a place that cannot be written before any work is done; gives the absolute path."""
+    folder = output.absolute().parent
+    if output.is_dir() or not folder.is_dir():
+        what = f"{output} is a directory." if output.is_dir() else f"There is no directory {folder}."
+        raise BadInputError("BAD_OUTPUT", what, remedy="Give the name of a file in a directory that exists.")
+    return output.absolute()
 
 
 def _moment(text: str) -> datetime:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli import app, running_archive, say, settings, show, table
-from minutier.errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
     from storage.settings import Settings
@@ -83,8 +82,8 @@ def demo(once: Annotated[bool, typer.Option("--once", help="stop everything at t
         if once:
             instance.down(chosen, say)
     if not report.ok:
-        raise ServiceUnavailableError("DEMO_FAILED", "A check of the demo failed.", remedy="Read the table above.")
-    return 0
+        say("A check of the demo failed: read the table above.")
+    return 0 if report.ok else 1
 
 
 def _status_table(found: list[Any]) -> str:

@@ -55,6 +55,9 @@ def apply(settings: Settings) -> list[str]:
     """Create or update every deployment on the Prefect server of the environment; gives their names."""
     applied = []
     for definition in DEFINITIONS:
+        if feed := definition.parameters.get("feed"):
+            # The door of each feed is open from the start: an empty one is a visit with nothing to take.
+            (settings.home / "inbox" / feed).mkdir(parents=True, exist_ok=True)
         schedule = Cron(definition.cron, timezone=settings.time_zone) if definition.cron else None
         deployment: RunnerDeployment = definition.flow.to_deployment(  # type: ignore[assignment] # sync_compatible
             definition.name,

@@ -77,7 +77,7 @@ class DemoReport:
 def run_demo(archive: Archive, say: Callable[[str], None]) -> DemoReport:
     """Generate the samples, take both feeds twice, sweep, export one proof and verify it offline."""
     from deployments.commands_archive import run_sweep
-    from deployments.commands_documents import raise_failure, run_intake
+    from deployments.commands_documents import failure, run_intake
 
     report, expected = DemoReport(), []
     for feed in FEEDS:
@@ -86,7 +86,7 @@ def run_demo(archive: Archive, say: Callable[[str], None]) -> DemoReport:
         expected += _generate(archive, feed)
         _, state = run_intake(archive, feed, door)
         if not state.is_completed():
-            raise_failure(state)
+            raise failure(state)
     lines = _lines(archive)
     _describe(archive, report, lines, expected)
     before = _counts(archive)

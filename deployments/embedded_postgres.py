@@ -21,7 +21,7 @@ import psycopg
 from deployments import unprivileged
 from deployments.processes import LOOPBACK, Identity, stop, wait_until
 from minutier.errors import MinutierError, ServiceUnavailableError
-from storage.files import write_durably
+from storage.files import sync_directory, write_durably
 from storage.postgres_checks import check
 
 DATABASES = ("minutier", "prefect")
@@ -103,7 +103,10 @@ def prepare(home: Path) -> None:
         os.chown(data.parent, owner, -1)
     passwords = {name: _password(home, name) for name in DATABASES}
     _run(owner, home, ["initdb", "-D", str(aside), *INITDB])
-    (aside / "pg_hba.conf").write_text(ACCESS, encoding="ascii")
+    with (aside / "pg_hba.conf").open("w", encoding="ascii") as stream:  # in place: the file keeps its owner
+        stream.write(ACCESS)
+        stream.flush()
+        os.fsync(stream.fileno())
     statements = [
         line
         for name in DATABASES
@@ -116,6 +119,7 @@ def prepare(home: Path) -> None:
     single = ["postgres", "--single", "-c", "exit_on_error=true", "-D", str(aside), "postgres"]
     _run(owner, home, single, "\n".join(statements) + "\n")
     aside.rename(data)
+    sync_directory(data.parent)
 
 
 def ready(home: Path, port: int) -> str | None:

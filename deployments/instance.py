@@ -28,6 +28,8 @@ from storage.settings import Settings
 Say = Callable[[str], None]
 START_PATIENCE = 240.0
 """Seconds for all services together, the first start with its database migrations included."""
+OTHERS_PATIENCE = 20.0
+"""Seconds for a service run elsewhere to answer, once all those of the instance do."""
 STOP_PATIENCE = 90.0
 DEATHS_ALLOWED = 4
 """Deaths of one service during one `up` after which it is given up."""
@@ -228,7 +230,7 @@ def _start_supervisor(home: Path) -> None:
 def _await_health(settings: Settings, say: Say) -> None:
     home, told = settings.home, dict[str, str]()
     deaths = {record.name: record.restarts for record in state.read(home).records}
-    end = time.monotonic() + START_PATIENCE
+    end, own = time.monotonic() + START_PATIENCE, services.names(settings)
     while True:
         now = state.read(home)
         for record in now.records:
@@ -242,7 +244,9 @@ def _await_health(settings: Settings, say: Say) -> None:
             sick = [each for each in status(settings) if each.health != "healthy"]
             if not sick:
                 return
-        if services.names(settings) and _supervisor(home) is None:
+            if not any(each.name in own for each in sick):
+                end = min(end, time.monotonic() + OTHERS_PATIENCE)
+        if own and _supervisor(home) is None:
             raise ServiceUnavailableError(
                 "SUPERVISOR_DIED",
                 f"The supervisor has ended: {last_lines(home / 'logs' / 'supervisor.log')}",

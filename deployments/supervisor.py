@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -139,8 +140,7 @@ class Supervisor:
                 self._write()
             if time.monotonic() - rotated > ROTATE_EVERY:
                 rotated = time.monotonic()
-                for log in (self._home / "logs").glob("*.log"):
-                    processes.rotate(log)
+                self._rotate_logs()
             time.sleep(LOOK)
         for each in reversed(self._all):
             each.stop()
@@ -150,10 +150,22 @@ class Supervisor:
         say(f"received {signal.Signals(number).name}")
         self._stopping = True
 
+    def _rotate_logs(self) -> None:
+        for log in (self._home / "logs").glob("*.log"):
+            try:
+                processes.rotate(log)
+            except OSError as error:
+                say(f"{log.name} cannot be rotated: {error}")
+
     def _write(self) -> None:
+        """Write what has changed. A full disk must not take the services down with it: the next look tries again."""
         now = state.State(Identity.of(os.getpid()), [each.record for each in self._all])
         if now != self._written:
-            state.write(self._home, now)
+            try:
+                state.write(self._home, now)
+            except (MinutierError, OSError) as error:
+                say(f"the state cannot be written: {error}")
+                return
             self._written = copy.deepcopy(now)
 
 
@@ -164,9 +176,9 @@ def launch(service: Service) -> str:
 
 
 def say(text: str) -> None:
-    """Write a line of the supervisor's own log."""
-    sys.stderr.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}\n")
-    sys.stderr.flush()
+    """Write a line of the supervisor's own log; on a full disk it is lost, and the supervisor is not."""
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}\n".encode())
 
 
 def detach(log: Path) -> None:

@@ -6,36 +6,46 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from flows.deposit import deposit_documents
 from storage.bootstrap import current_archive
-from tasks.intake import Received, give_receipt, inbox, receive_waiting, waiting_batches
+from tasks.intake import (
+    Received,
+    give_receipt,
+    inbox,
+    receive_waiting,
+    unreadable_manifests,
+    waiting_batches,
+)
 
 
 @flow(name="intake", flow_run_name="intake · {feed}", timeout_seconds=6 * 3600, persist_result=False)
 def take_feed(feed: str, directory: str | None = None) -> State[Any]:
     """Take what waits at the door of a feed; run it again after a failure, it goes on where it stopped."""
     archive = current_archive()
-    taken, waiting = 0, 0
+    taken, stopped = 0, list[State[Any]]()
     batches, unreadable = waiting_batches(archive, feed, inbox(archive, feed, directory))
     for batch in batches:
         received = receive_waiting(feed, batch.name, batch)
-        if deposit_dossiers(received):
-            give_receipt(batch.name, batch.folder, received)
-            taken += 1
-        else:
-            waiting += 1
-    sentence = f"{taken} batches taken, {waiting} to be taken again"
-    if waiting or unreadable:
-        return Failed(message="; ".join([sentence, *(str(error) for error in unreadable)]))
-    return Completed(message=sentence)
+        unfinished = deposit_dossiers(received)
+        if unfinished:
+            stopped += unfinished
+            continue
+        give_receipt(batch.name, batch.folder, received)
+        taken += 1
+    if stopped:
+        # The first of them is what the run fails with: an expected error says what to do.
+        return stopped[0]
+    if unreadable:
+        raise unreadable_manifests(unreadable)
+    return Completed(message=f"{taken} batches taken")
 
 
-def deposit_dossiers(received: Received) -> bool:
-    """Run the deposit of each dossier; True when all of its documents reached an end."""
+def deposit_dossiers(received: Received) -> list[State[Any]]:
+    """Run the deposit of each dossier; gives the states of the runs that left a document on its way."""
     states = [
         deposit_documents(f"{received.feed} · {dossier} · {len(tickets)} pieces", tickets, return_state=True)
         for dossier, tickets in received.dossiers.items()
     ]
-    return all(state.is_completed() for state in states)
+    return [state for state in states if not state.is_completed()]

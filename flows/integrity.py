@@ -1,4 +1,4 @@
-"""The nightly sweep: re-read every copy, heal a bad one from a good one, report."""
+"""The nightly sweep: try every lock, re-read every copy, heal a bad one from a good one, report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from tasks.reporting import publish_sweep
-from tasks.sweeping import sweep_copies
+from tasks.sweeping import probe_stores, sweep_copies
 
 
 @flow(name="integrity", flow_run_name="integrity sweep", timeout_seconds=6 * 3600, persist_result=False)
 def sweep_archive(budget_seconds: int = 2 * 3600) -> State[Any]:
     """Sweep within a budget and publish what was found; an alarm fails the run, so that it shows red."""
+    probe_stores()
+
     report = sweep_copies(timedelta(seconds=budget_seconds))
     publish_sweep(report)
     sentence = f"{report.copies} copies read, {report.healed} healed, {report.unhealed + report.unreachable} bad"

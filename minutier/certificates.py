@@ -60,6 +60,7 @@ def load_certificate(data: bytes) -> x509.Certificate:
         raise ValueError("not an X.509 version 3 certificate")
     if body.next().as_integer() <= 0:
         raise ValueError("the serial number of the certificate is not positive")
+    _check_signature_form(fields)
     certificate = x509.load_der_x509_certificate(data)
     try:
         _ = (certificate.extensions, certificate.subject, certificate.issuer, certificate.public_key())
@@ -77,13 +78,28 @@ def load_pem(data: bytes) -> tuple[x509.Certificate, ...]:
 
 def load_crl(data: bytes) -> x509.CertificateRevocationList:
     """Read one DER certificate revocation list; ValueError when it is not one."""
-    der.read(data)
-    crl = x509.load_der_x509_crl(data)
+    fields = der.read(data).reader()
+    fields.next(der.SEQUENCE)
+    _check_signature_form(fields)
     try:
+        crl = x509.load_der_x509_crl(data)
         _ = (crl.extensions, crl.issuer, crl.signature_hash_algorithm, crl.last_update_utc, crl.next_update_utc)
-    except (UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
         raise ValueError(str(error)) from error
     return crl
+
+
+def _check_signature_form(fields: der.Reader) -> None:
+    """Refuse a signature that is not whole octets: its count of unused bits is not signed, and parsers overlook it."""
+    fields.next(der.SEQUENCE)
+    if fields.next(der.BIT_STRING).content[:1] != b"\x00":
+        raise ValueError("the signature is not a whole number of octets")
+    fields.end()
+
+
+def encode_pem(chain: Iterable[x509.Certificate]) -> bytes:
+    """Write a PEM file of certificates in the one spelling that a proof may hold: no text around, 64 columns."""
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
 
 
 def validate_path(
@@ -215,13 +231,20 @@ def _usable(
     crl: x509.CertificateRevocationList, certificate: x509.Certificate, issuer: x509.Certificate, at: datetime
 ) -> bool:
     """RFC 5280 §6.3.3: signed by the issuer, complete for this certificate, and still standing at `at`."""
-    if crl.issuer != issuer.subject or crl.next_update_utc is None or crl.next_update_utc < at:
+    if crl.next_update_utc is None or crl.next_update_utc < at:
         return False
     # Expired certificates may leave the list (RFC 5280 §3.3): a later CRL says nothing about them.
     if crl.last_update_utc > certificate.not_valid_after_utc:
         return False
     usage = extension_value(issuer, x509.KeyUsage)
     if (usage is not None and not usage.crl_sign) or any(item.critical for item in crl.extensions):
+        return False
+    return signed_by(crl, issuer)
+
+
+def signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """Say whether a revocation list is in the name of `issuer` and its signature verifies under that key."""
+    if crl.issuer != issuer.subject:
         return False
     key = issuer.public_key()
     if isinstance(key, x25519.X25519PublicKey | x448.X448PublicKey):

@@ -90,20 +90,24 @@ def parse_checkpoint(note: bytes) -> tuple[Checkpoint, tuple[tuple[str, bytes, b
 
 
 def verify_checkpoint(note: bytes, keys: Sequence[NoteKey]) -> Checkpoint:
-    """Give the checkpoint when one of `keys` signed it.
+    """Give the checkpoint when one of `keys` signed it; witnesses alone (cosignature keys) are not enough.
 
-    A signature line that claims a known key and does not verify refuses the note. Raises IntegrityFailureError
-    CHECKPOINT_FORMAT or CHECKPOINT_SIGNATURE.
+    A line that claims a known key and does not verify refuses the note. Raises IntegrityFailureError
+    CHECKPOINT_FORMAT, CHECKPOINT_SIGNATURE or CHECKPOINT_COSIGNATURE.
     """
     checkpoint, lines = parse_checkpoint(note)
     signers = 0
     for key in keys:
         for name, key_id, signature in lines:
-            if key.kind != _ED25519 or name != key.name or key_id != key.key_id:
+            if (name, key_id) != (key.name, key.key_id):
                 continue
-            if not _verifies(key, signature, checkpoint.text()):
+            if key.kind == _COSIGNATURE:
+                if _cosigned_at(checkpoint, key, signature) is None:
+                    raise _failure("COSIGNATURE", f"The cosignature of {key.name} does not verify.")
+            elif not _verifies(key, signature, checkpoint.text()):
                 raise _failure("SIGNATURE", f"The signature of {key.name} does not verify.")
-            signers += 1
+            else:
+                signers += 1
     if not signers:
         raise _failure("SIGNATURE", "No trusted journal key signed the checkpoint.")
     return checkpoint
@@ -121,9 +125,9 @@ def verify_cosignature(note: bytes, key: NoteKey) -> datetime:
     """Give the time at which the witness `key` cosigned the note; IntegrityFailureError CHECKPOINT_COSIGNATURE."""
     checkpoint, lines = parse_checkpoint(note)
     for name, key_id, value in lines:
-        if key.kind == _COSIGNATURE and (name, key_id) == (key.name, key.key_id) and len(value) == 72:
-            seconds = int.from_bytes(value[:8], "big")
-            if seconds < 1 << 36 and _verifies(key, value[8:], _cosigned(checkpoint, seconds)):
+        if key.kind == _COSIGNATURE and (name, key_id) == (key.name, key.key_id):
+            seconds = _cosigned_at(checkpoint, key, value)
+            if seconds is not None:
                 return datetime.fromtimestamp(seconds, UTC)
     raise _failure("COSIGNATURE", f"{key.name} did not cosign the checkpoint.")
 
@@ -156,6 +160,15 @@ def _verifies(key: NoteKey, signature: bytes, message: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def _cosigned_at(checkpoint: Checkpoint, key: NoteKey, value: bytes) -> int | None:
+    """Give the POSIX seconds of a cosignature (8 octets, then 64 of Ed25519), None when it does not verify."""
+    seconds = int.from_bytes(value[:8], "big")
+    # 36 bits of seconds end in the year 4147: what follows is not a date that `datetime` is asked to hold.
+    if len(value) != 72 or seconds >= 1 << 36:
+        return None
+    return seconds if _verifies(key, value[8:], _cosigned(checkpoint, seconds)) else None
 
 
 def _cosigned(checkpoint: Checkpoint, seconds: int) -> bytes:

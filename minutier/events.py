@@ -31,6 +31,7 @@ class Event(StrEnum):
     SWEEP_ENDED = "sweep:ended"
     COPY_DAMAGED = "copy:damaged"
     COPY_HEALED = "copy:healed"
+    STORE_MADE = "store:made"
     STORE_PROBED = "store:probed"
 
 

@@ -1,10 +1,13 @@
 """What goes into a proof for people: the script for openssl and coreutils, and a page in French and in English.
 
 The texts are files beside this module (`kit_files/`), so that they can be read, and the script run, as they are.
+Nothing signs them, and a reader runs or believes them: a proof may hold no other than those that were published. Their
+SHA-256 are in `kit_files/published.txt`, where a new text is added and no old one is removed.
 """
 
 from __future__ import annotations
 
+import hashlib
 from importlib import resources
 
 
@@ -15,3 +18,9 @@ def _text(name: str) -> str:
 VERIFY_SH = _text("verify.sh")
 README_FR = _text("README.fr.txt")
 README_EN = _text("README.en.txt")
+_PUBLISHED = frozenset(tuple(line.split()) for line in _text("published.txt").splitlines())
+
+
+def is_published(name: str, data: bytes) -> bool:
+    """Say whether `data` is a text that was published under this name (README.fr.txt, README.en.txt, verify.sh)."""
+    return (hashlib.sha256(data).hexdigest(), name) in _PUBLISHED

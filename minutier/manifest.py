@@ -36,7 +36,7 @@ class Description:
     retain_until: datetime
     metadata: dict[str, str]
     screening: dict[str, str | int | list[str]]
-    rendition: dict[str, str | int | list[str]]
+    rendition: dict[str, str | int | list[str] | dict[str, str]]
     software: dict[str, str]
 
 

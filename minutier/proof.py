@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from minutier import canonical, evidence, kit
+from minutier.certificates import encode_pem
 from minutier.container import pack
 from minutier.fingerprint import fingerprint_bytes, fingerprint_file
 
@@ -113,9 +113,9 @@ def bundle_files(parts: ProofParts) -> dict[str, bytes | Path]:
         RECORD: parts.record,
         PATH_TEXT: evidence.path_text(decoded.path).encode(),
         TOKEN: decoded.token,
-        SEAL_CHAIN: _pem(parts.seal_chain),
-        TOKEN_CHAIN: _pem(parts.token_chain),
-        ROOTS: _pem(parts.roots),
+        SEAL_CHAIN: encode_pem(parts.seal_chain),
+        TOKEN_CHAIN: encode_pem(parts.token_chain),
+        ROOTS: encode_pem(parts.roots),
         ENTRY: parts.entry,
         INCLUSION: encode_inclusion(parts.entry_index, parts.tree_size, parts.tree_root, parts.inclusion_path),
         CHECKPOINT: parts.checkpoint,
@@ -138,7 +138,3 @@ def assemble(parts: ProofParts, target: Path) -> str:
     pack(bundle_files(parts), target)
     with target.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _pem(certificates: Sequence[x509.Certificate]) -> bytes:
-    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)

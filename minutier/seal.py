@@ -45,7 +45,7 @@ class SealInfo:
 
 
 def seal(content: bytes, signer: Signer, signing_time: datetime) -> bytes:
-    """Seal `content` and give the detached CMS in DER (ETSI EN 319 122-1 §5.1, level B-B)."""
+    """Seal `content` and give the detached CMS in DER (ETSI EN 319 122-1 §6, level B-B)."""
     return cms.build(
         cms.DATA,
         content,

@@ -8,7 +8,7 @@
  6. The token is over the root of that record and passes the checks of `timestamp` under a trusted root.
  7. The journal entry commits this document and this manifest; its inclusion proof leads to the checkpoint's root.
  8. The checkpoint is signed by a trusted journal key.
- 9. The files that are there for convenience agree with what was verified.
+ 9. The files that are there for convenience agree with what was verified: certificates, lists, texts, script.
 
 All steps run and all findings are collected; only a container that cannot be read stops at once. Without anchors the
 verdict is INDETERMINATE at best.
@@ -27,7 +27,7 @@ from typing import Any
 
 from cryptography import x509
 
-from minutier import canonical, certificates, checkpoint, evidence, manifest, merkle, proof, seal, timestamp
+from minutier import canonical, certificates, checkpoint, evidence, kit, manifest, merkle, proof, seal, timestamp
 from minutier.container import Container, open_container
 from minutier.errors import IntegrityFailureError
 from minutier.events import ENTRY_FORMAT, Event
@@ -44,7 +44,7 @@ _TITLES = (
     "time-stamp token trusted, over the evidence",
     "journal entry commits this manifest, included under the checkpoint",
     "checkpoint signed by a trusted journal key",
-    "accompanying certificates agree with what was verified",
+    "accompanying files agree with what was verified",
 )
 _CLOCK_SKEW = timedelta(minutes=5)
 _FORMAT = "docs/format/proof-v1.md"
@@ -60,6 +60,7 @@ class _Run:
     findings: list[Finding] = field(default_factory=list)
     fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, x509.CertificateRevocationList] = field(default_factory=dict)
     crls: tuple[x509.CertificateRevocationList, ...] = ()
     archive_id: str | None = None
     manifest: dict[str, Any] | None = None
@@ -116,11 +117,10 @@ def _report(run: _Run) -> Report:
 
 def _prepare(run: _Run) -> None:
     """Read what several steps need: revocation lists, and the token's claimed time (judged in step 6)."""
-    found = list(run.trust.crls)
     for path in filter(proof.is_crl, run.container.entries):
         with run.guard(path, "CRL_FORMAT"):
-            found.append(certificates.load_crl(run.read(path)))
-    run.crls = tuple(found)
+            run.lists[path] = certificates.load_crl(run.read(path))
+    run.crls = (*run.trust.crls, *run.lists.values())
     try:
         run.token = timestamp.inspect_token(run.read(proof.TOKEN))
     except IntegrityFailureError:
@@ -293,28 +293,47 @@ def _check_journal(run: _Run) -> None:
 def _check_checkpoint(run: _Run) -> None:
     """Step 8."""
     with run.guard(proof.CHECKPOINT):
+        note = run.read(proof.CHECKPOINT)
         if run.trust.journal_keys:
-            checkpoint.verify_checkpoint(run.read(proof.CHECKPOINT), run.trust.journal_keys)
+            checkpoint.verify_checkpoint(note, run.trust.journal_keys)
         else:
-            checkpoint.parse_checkpoint(run.read(proof.CHECKPOINT))
+            checkpoint.parse_checkpoint(note)
     if not run.trust.journal_keys:
         message = "No journal key was given to judge by: who kept the journal is not known."
         run.unknown("NO_JOURNAL_KEY", proof.CHECKPOINT, message, "C2SP signed-note")
 
 
 def _check_accompaniment(run: _Run) -> None:
-    """Step 9; that texts and script match the index is step 2."""
-    signers = ((proof.SEAL_CHAIN, run.seal), (proof.TOKEN_CHAIN, run.token))
-    for path, signed in signers:
+    """Step 9: what no signature covers, and a reader would use all the same."""
+    issuers: set[x509.Certificate] = set(run.trust.roots)
+    for path, signed in ((proof.SEAL_CHAIN, run.seal), (proof.TOKEN_CHAIN, run.token)):
         with run.guard(path, "CERTIFICATE_FORMAT"):
-            chain = certificates.load_pem(run.read(path))
-            if signed is not None and chain[0] != signed.signer:
-                run.failed("CERTIFICATE_MISMATCH", path, f"{path} is not the certificate that signed.")
+            chain = _certificates(run, path)
+            embedded = signed.certificates if signed is not None else ()
+            if signed is not None and (chain[0] != signed.signer or set(chain) != set(embedded)):
+                run.failed("CERTIFICATE_MISMATCH", path, f"{path} is not the certificates of the signature.")
+            issuers.update(chain, embedded)
     with run.guard(proof.ROOTS, "CERTIFICATE_FORMAT"):
-        roots = certificates.load_pem(run.read(proof.ROOTS))
+        roots = _certificates(run, proof.ROOTS)
+        issuers.update(roots)
         if run.trust.roots and not set(roots) <= set(run.trust.roots):
             message = "The root that comes with the proof is not one of yours: verify.sh alone would mislead you."
             run.failed("ROOT_FOREIGN", proof.ROOTS, message)
+    for path, crl in run.lists.items():
+        if not any(certificates.signed_by(crl, issuer) for issuer in issuers):
+            run.failed("CRL_SIGNATURE", path, f"{path} is not signed by an issuer of this proof.", "RFC 5280 §6.3.3")
+    for path in (proof.README_FR, proof.README_EN, proof.SCRIPT):
+        if not kit.is_published(path, run.read(path)):
+            message = f"{path} is not a text of Minutier known to this version: do not run it and do not rely on it."
+            run.failed("KIT_UNKNOWN", path, message)
+
+
+def _certificates(run: _Run, path: str) -> tuple[x509.Certificate, ...]:
+    """Read a PEM file of the bundle: each certificate once, and not a character more."""
+    found = certificates.load_pem(run.read(path))
+    if certificates.encode_pem(dict.fromkeys(found)) != run.read(path):
+        raise ValueError("a certificate comes twice, or the PEM is not in its only form")
+    return found
 
 
 def _object(value: Any, expected: str) -> dict[str, Any]:

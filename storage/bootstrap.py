@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from psycopg.types.json import Jsonb
 
 from minutier.certificates import load_crl
-from minutier.errors import ServiceUnavailableError
+from minutier.errors import BadInputError, IntegrityFailureError, ServiceUnavailableError
 from minutier.events import Event
 from minutier.trust import load_trust
 from storage import journal
 from storage.archive import Archive, system_clock
 from storage.database import Database
-from storage.dev_ca import create_development_ca
+from storage.dev_ca import DevelopmentCa, create_development_ca
 from storage.keys import KeyRing, load_journal_key, load_signer
 from storage.parse import open_store
+from storage.ports import ObjectStore
 from storage.probe import ProbeReport, probe
 from storage.settings import Settings, load_settings
 from storage.tsa import TimestampAuthorities
@@ -39,31 +40,83 @@ def open_archive(settings: Settings) -> Archive:
     """
     if settings.database_url is None or settings.tsa_urls is None:
         raise ServiceUnavailableError(
-            "NOT_RUNNING", f"The instance in {settings.home} is not running.", remedy="Start it: minutier up"
+            "NOT_UP", f"The instance in {settings.home} is not running.", remedy="Start it: minutier up"
         )
-    authority = create_development_ca(settings.home, system_clock())
-    roots = load_trust(settings.trust_dir).roots
-    crls = (load_crl(authority.root_crl.read_bytes()),)
     database = Database(settings.database_url)
-    database.open()
-    archive = Archive(
-        settings=settings,
-        database=database,
-        replicas=tuple(
-            open_store(spec, f"replica-{chr(97 + index)}", credentials, create=True)
-            for index, (spec, credentials) in enumerate(
-                zip(settings.replicas, settings.replica_credentials, strict=True)
-            )
-        ),
-        keys=KeyRing(settings.home / "keys"),
-        signer=load_signer(authority.seal_key, authority.seal_certificate),
-        journal_key=load_journal_key(authority.journal_key),
-        tsa=TimestampAuthorities(settings.tsa_urls, roots, crls=crls),
-        roots=roots,
-        crls=crls,
-    )
-    _install_defaults(archive)
+    with ExitStack() as undo:
+        undo.callback(database.close)
+        database.open()
+        authority = _authority(settings, database)
+        roots = load_trust(settings.trust_dir).roots
+        crls = (load_crl(authority.root_crl.read_bytes()),)
+        archive = Archive(
+            settings=settings,
+            database=database,
+            replicas=tuple(_open_replicas(settings, database)),
+            keys=KeyRing(settings.home / "keys"),
+            signer=load_signer(authority.seal_key, authority.seal_certificate),
+            journal_key=load_journal_key(authority.journal_key),
+            tsa=TimestampAuthorities(settings.tsa_urls, roots, crls=crls),
+            roots=roots,
+            crls=crls,
+        )
+        _install_defaults(archive)
+        undo.pop_all()
     return archive
+
+
+def _authority(settings: Settings, database: Database) -> DevelopmentCa:
+    """Give the keys that the instance was born with: made once, and never again in silence when they are lost."""
+    with database.transaction() as connection:
+        born = connection.execute("SELECT 1 AS one FROM safe LIMIT 1").fetchone() is not None
+    if born and not (settings.home / "pki").exists():
+        raise IntegrityFailureError(
+            "KEYS_MISSING",
+            f"The keys and certificates of this archive are not in {settings.home / 'pki'}.",
+            remedy="Restore that directory from its backup; nothing was changed.",
+        )
+    return create_development_ca(settings.home, system_clock())
+
+
+def _open_replicas(settings: Settings, database: Database) -> Iterator[ObjectStore]:
+    """Open the replicas; one that was never seen is made, one that was and is gone stays missing (STORE_MISSING)."""
+    with database.transaction() as connection:
+        known = {row["name"] for row in connection.execute("SELECT name FROM replica")}
+    for name, spec, credentials in replica_specs(settings):
+        store = open_store(spec, name, credentials, create=name not in known)
+        if name not in known:
+            _record_replica(database, name, spec, system_clock())
+        yield store
+
+
+def replica_specs(settings: Settings) -> Iterator[tuple[str, str, Path | None]]:
+    """Iterate over the replicas of the settings: name, spec, credentials file."""
+    for index, (spec, credentials) in enumerate(zip(settings.replicas, settings.replica_credentials, strict=True)):
+        yield f"replica-{chr(97 + index)}", spec, credentials
+
+
+def make_replica(archive: Archive, name: str) -> None:
+    """Make an empty store in the place of one that is lost for good; the next sweep fills it from the others.
+
+    Raises BadInputError (`UNKNOWN_REPLICA`) for a name that the settings do not have.
+    """
+    for known, spec, credentials in replica_specs(archive.settings):
+        if known == name:
+            open_store(spec, name, credentials, create=True)
+            _record_replica(archive.database, name, spec, archive.clock())
+            return
+    names = ", ".join(known for known, _, _ in replica_specs(archive.settings))
+    raise BadInputError("UNKNOWN_REPLICA", f"There is no replica {name!r}.", remedy=f"Use one of: {names}.")
+
+
+def _record_replica(database: Database, name: str, spec: str, at: datetime) -> None:
+    with database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO replica (name, spec, made_at) VALUES (%s, %s, %s) ON CONFLICT (name)"
+            " DO UPDATE SET spec = EXCLUDED.spec, made_at = EXCLUDED.made_at",
+            (name, spec, at),
+        )
+        journal.append(connection, Event.STORE_MADE, at, details={"replica": name})
 
 
 @contextmanager
@@ -124,11 +177,17 @@ def probe_store(archive: Archive, name: str) -> ProbeReport:
 
 def create_safe(archive: Archive, name: str, title: str) -> bool:
     """Create a safe with its own key; False when it was there already."""
-    recipient = archive.keys.create_safe_key(name)
     with archive.database.transaction() as connection:
+        known = {row["name"]: row["escrow"] for row in connection.execute("SELECT name, escrow FROM safe")}
+        if name in known:
+            return False
+        recipient = archive.keys.create_safe_key(name)
+        # The escrow key is made with the first safe; afterwards its file may be kept elsewhere.
+        escrow = next(iter(known.values()), None) or archive.keys.create_escrow_key()
         done = connection.execute(
-            "INSERT INTO safe (name, title, recipient, created_at) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            (name, title, recipient, archive.clock()),
+            "INSERT INTO safe (name, title, recipient, escrow, created_at) VALUES (%s, %s, %s, %s, %s)"
+            " ON CONFLICT DO NOTHING",
+            (name, title, recipient, escrow, archive.clock()),
         )
         if done.rowcount:
             journal.append(connection, Event.SAFE_CREATED, archive.clock(), safe=name)

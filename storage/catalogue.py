@@ -5,7 +5,7 @@ Functions take the caller's connection, so that several of them can share one tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -181,12 +181,14 @@ def list_deposits(connection: Connection, safe: str | None = None, *, unfinished
     return [_deposit(row) for row in rows]
 
 
-def count_by_state(connection: Connection, safe: str | None = None) -> dict[str, int]:
-    """Count deposits by state, of one safe or of all."""
+def count_by_state(
+    connection: Connection, safe: str | None = None, archive_ids: Sequence[str] | None = None
+) -> dict[str, int]:
+    """Count deposits by state: of one safe, of those named, or of all."""
     rows = connection.execute(
-        "SELECT state, count(*) AS n FROM deposit WHERE %(safe)s::text IS NULL OR safe = %(safe)s"
-        " GROUP BY state ORDER BY state",
-        {"safe": safe},
+        "SELECT state, count(*) AS n FROM deposit WHERE (%(safe)s::text IS NULL OR safe = %(safe)s)"
+        " AND (%(ids)s::uuid[] IS NULL OR archive_id = ANY(%(ids)s::uuid[])) GROUP BY state ORDER BY state",
+        {"safe": safe, "ids": list(archive_ids) if archive_ids is not None else None},
     )
     return {row["state"]: row["n"] for row in rows}
 
@@ -249,6 +251,13 @@ def safes(connection: Connection) -> Iterator[dict[str, Any]]:
         "SELECT s.name, s.title, s.created_at, count(d.archive_id) FILTER (WHERE d.state = 'ARCHIVED') AS documents"
         " FROM safe s LEFT JOIN deposit d ON d.safe = s.name GROUP BY s.name ORDER BY s.name"
     )
+
+
+def safe_recipients(connection: Connection, name: str) -> tuple[str, str]:
+    """Give the age recipients of a safe: its own, and the escrow's; BadInputError (`UNKNOWN_SAFE`) without it."""
+    require_safe(connection, name)
+    (row,) = connection.execute("SELECT recipient, escrow FROM safe WHERE name = %s", (name,)).fetchall()
+    return row["recipient"], row["escrow"]
 
 
 def class_years(connection: Connection, name: str) -> int:

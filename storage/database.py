@@ -23,6 +23,7 @@ class Database:
     """A pool of connections; errors of the server become `ServiceUnavailableError` (code `DATABASE_DOWN`)."""
 
     def __init__(self, url: str, *, size: int = 16, timeout: float = 10.0) -> None:
+        self._url = url
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
             min_size=1,
@@ -36,8 +37,10 @@ class Database:
     def open(self) -> None:
         """Connect, refuse unsafe settings, and apply the migrations that are missing."""
         try:
-            self._pool.open(wait=True)
-        except PoolTimeout as error:
+            # One plain attempt first: it fails at once and says why; the pool would try again for a while.
+            psycopg.connect(self._url, connect_timeout=5).close()
+            self._pool.open(wait=True, timeout=self._pool.timeout)
+        except (PoolTimeout, psycopg.OperationalError) as error:
             self._pool.close()
             raise _down(error) from error
         with self.transaction() as connection:

@@ -25,7 +25,7 @@ from typing import BinaryIO
 
 from minutier.canonical import decode, encode
 from minutier.errors import BadInputError, ServiceUnavailableError
-from storage.durable import copy_durably, disk_error, make_directories, sync_directory
+from storage.files import PART, copy_durably, disk_error, make_directories, sync_directory
 from storage.ports import LockState, ObjectVersion
 from storage.worm import (
     check_deletable,
@@ -81,7 +81,7 @@ class DirectoryStore:
                 self._write_lock(folder, version_id, until, legal_hold=False)
                 try:
                     size = copy_durably(stream, folder / f"{version_id}.bin", self.root / _ASIDE)
-                except ServiceUnavailableError:
+                except (ServiceUnavailableError, OSError):
                     if not (folder / f"{version_id}.bin").exists():
                         (folder / f"{version_id}.lock.json").unlink(missing_ok=True)
                     raise
@@ -180,7 +180,7 @@ class DirectoryStore:
 
     def _remove_leftovers(self) -> None:
         """Remove what a killed process left aside a day ago or more, lest it keep the disk full."""
-        for path in (self.root / _ASIDE).glob("*.part"):
+        for path in (self.root / _ASIDE).glob(f"*{PART}"):
             try:
                 if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
                     path.unlink()

@@ -1,63 +1,131 @@
-"""Durable files: written aside, complete, flushed, renamed, and the directory flushed too.
+"""Durable files: written aside, flushed, read back where asked, renamed, and the directory flushed too.
 
-Only fsync + rename + fsync of the directory survives a power loss (research measured the three alone: each fails).
+Only fsync + rename + fsync of the directory survives a power loss: fsync alone loses the name, a flushed directory
+alone keeps an empty file, and a short `write` taken for a whole one truncates a document when the disk is full
+(docs/operations.md). Every file that the archive rests on is written through this module.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from minutier.errors import ServiceUnavailableError
 
+PART = ".part"
+"""The end of the name of a file being written; what a killed writer left behind has it."""
+_BUFFER = 1 << 20
+# EFBIG: the limit of the process or of the file system, which says the same to a person as a full disk.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 
 @contextmanager
-def durable_writer(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
-    """Write `path` through a file beside it that takes its place only when complete; removed on any failure.
+def durable_writer(
+    path: Path, *, mode: int = 0o600, aside: Path | None = None, check: Callable[[Path], None] | None = None
+) -> Iterator[BinaryIO]:
+    """Write `path` through a file that takes its place only when complete and flushed; removed on any failure.
 
-    A full disk gives ServiceUnavailableError (code `DISK_FULL`).
+    That file is made in `aside` (a directory of the same file system), beside `path` without it. `check` looks at
+    the complete file before it takes the name; what it raises keeps the name from being taken. Missing directories
+    are made, the last one for this user alone. `mode` is narrowed by the umask of the process.
+
+    `ServiceUnavailableError`, code DISK_FULL, when there is no room; any other OSError passes as it is, for it may be
+    about what the block reads. `path` is as it was before, unless only the last fsync of its directory failed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    written = (aside or path.parent) / f".{uuid.uuid4().hex}{PART}"
     try:
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+        make_directories(path.parent, mode=0o700)
+        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        aside.replace(path)
+            # Without the pages in memory, whoever reads the file next reads the disk.
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if check is not None:
+            check(written)
+        written.replace(path)
         sync_directory(path.parent)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise disk_full(path) from error
+        if error.errno in _FULL:
+            raise disk_error(error, path.parent) from error
         raise
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            written.unlink()
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write a small file so that it is either whole and durable, or absent."""
+    """Write a small file so that it is either whole and durable, or as it was before; errors as `durable_writer`."""
     with durable_writer(path, mode=mode) as stream:
         stream.write(data)
 
 
+def copy_durably(source: BinaryIO, target: Path, aside: Path, *, mode: int = 0o444) -> int:
+    """Copy a stream to `target`, read it back from the disk, and give its size in bytes.
+
+    Errors as `durable_writer`, and DISK_ALTERED when the bytes read back are not those written: `target` is not made
+    then. An existing `target` would be replaced: give a name that is new.
+    """
+    digest, size = hashlib.sha256(), 0
+
+    def read_back(written: Path) -> None:
+        if _digest(written) != digest.digest():
+            raise ServiceUnavailableError(
+                "DISK_ALTERED",
+                f"The disk under {target.parent} gave back other bytes than it was given.",
+                remedy="Stop using this disk and check it; nothing was recorded from this write.",
+            )
+
+    with durable_writer(target, mode=mode, aside=aside, check=read_back) as stream:
+        while piece := source.read(_BUFFER):
+            digest.update(piece)
+            size += len(piece)
+            stream.write(piece)
+    return size
+
+
+def make_directories(folder: Path, *, mode: int = 0o777) -> None:
+    """Create `folder` (with `mode`, narrowed by the umask) and its missing parents, each durable in its own parent.
+
+    OSError as mkdir gives it.
+    """
+    if folder.is_dir():
+        return
+    make_directories(folder.parent)
+    folder.mkdir(mode=mode, exist_ok=True)
+    sync_directory(folder.parent)
+
+
 def sync_directory(directory: Path) -> None:
-    """Flush a directory's names to the disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    """Make the names in `directory` durable; OSError when the disk refuses."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def disk_full(path: Path) -> ServiceUnavailableError:
-    """Give the error that says which place is full."""
+def disk_error(error: OSError, where: Path) -> ServiceUnavailableError:
+    """Say what a disk did: code DISK_FULL, or DISK_FAILED with the system's own words."""
+    if error.errno in _FULL:
+        return ServiceUnavailableError(
+            "DISK_FULL",
+            f"No room is left under {where}.",
+            remedy="Nothing is lost and nothing partial was kept. Free some space, then run the same command again.",
+        )
     return ServiceUnavailableError(
-        "DISK_FULL",
-        f"No space is left to write in {path.parent}.",
-        remedy="Nothing is lost. Free some space and run the same command again.",
+        "DISK_FAILED",
+        f"The disk under {where} failed: {error.strerror or error}.",
+        remedy="Check that the disk is mounted, healthy and writable for this user, then try again.",
     )
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()

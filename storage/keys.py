@@ -6,7 +6,7 @@ file for the safe's key and the escrow key. That small file lives outside Object
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,10 +14,12 @@ from typing import BinaryIO
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from pyrage import DecryptError, decrypt, decrypt_io, encrypt, encrypt_io, x25519
+from pyrage import DecryptError, EncryptError, decrypt, decrypt_io, encrypt, encrypt_io, x25519
 
 from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError
-from storage.files import write_durably
+from storage.files import durable_writer, write_durably
+
+_ESCROW = "escrow.age-key"
 
 
 @dataclass(frozen=True)
@@ -64,26 +66,46 @@ class KeyRing:
 
     def create_safe_key(self, safe: str) -> str:
         """Make the key of a safe once; gives its age recipient."""
-        path = self._directory / "safes" / f"{safe}.age-key"
+        path = self._safe_path(safe)
         if not path.exists():
             write_durably(path, str(x25519.Identity.generate()).encode() + b"\n", mode=0o600)
         return str(_identity(path).to_public())
 
-    def new_document_key(self, safe: str) -> tuple[str, bytes]:
-        """Give a fresh document key: its recipient, and its private half wrapped for the safe and the escrow."""
+    def create_escrow_key(self) -> str:
+        """Make the escrow key once; gives its age recipient. Its file belongs elsewhere, offline, once it is made."""
+        path = self._directory / _ESCROW
+        if not path.exists():
+            write_durably(path, str(x25519.Identity.generate()).encode() + b"\n", mode=0o600)
+        return str(_identity(path).to_public())
+
+    def require_safe_key(self, safe: str, recipient: str) -> None:
+        """Refuse to go on when the key of a safe is gone or is another one: what is deposited could not be read."""
+        path = self._safe_path(safe)
+        if not path.exists() or str(_identity(path).to_public()) != recipient:
+            raise _key_missing(safe)
+
+    def new_document_key(self, recipients: Sequence[str]) -> tuple[str, bytes]:
+        """Give a fresh document key: its recipient, and its private half wrapped for the recipients of its safe."""
         identity = x25519.Identity.generate()
-        recipients = [_identity(self._directory / "safes" / f"{safe}.age-key").to_public(), self._escrow()]
-        return str(identity.to_public()), encrypt(str(identity).encode(), recipients)
+        return str(identity.to_public()), encrypt(
+            str(identity).encode(), [x25519.Recipient.from_str(recipient) for recipient in recipients]
+        )
 
     def unwrap(self, safe: str, wrapped: bytes) -> x25519.Identity:
-        """Open a document key with the safe's key; IntegrityFailureError when it does not open."""
+        """Open a document key with the safe's key, or the escrow key where it is here.
+
+        Raises IntegrityFailureError: `KEYS_MISSING` when neither file is here, `KEY_DOES_NOT_OPEN` when none opens it.
+        """
+        holders = [path for path in (self._safe_path(safe), self._directory / _ESCROW) if path.exists()]
+        if not holders:
+            raise _key_missing(safe)
         try:
-            text = decrypt(wrapped, [_identity(self._directory / "safes" / f"{safe}.age-key")])
+            text = decrypt(wrapped, [_identity(path) for path in holders])
         except DecryptError as error:
             raise IntegrityFailureError(
                 "KEY_DOES_NOT_OPEN",
                 "The document key does not open with the key of its safe.",
-                remedy="Restore the keys directory from its backup, or use the escrow key.",
+                remedy="Restore the keys directory from its backup, or put the escrow key back in it.",
             ) from error
         return x25519.Identity.from_str(text.decode())
 
@@ -102,31 +124,70 @@ class KeyRing:
         # The last characters of a UUIDv7 are random: they spread the files evenly.
         return self._directory / "documents" / archive_id[-2:] / f"{archive_id}.age"
 
-    def _escrow(self) -> x25519.Recipient:
-        path = self._directory / "escrow.age-key"
-        if not path.exists():
-            write_durably(path, str(x25519.Identity.generate()).encode() + b"\n", mode=0o600)
-        return _identity(path).to_public()
+    def _safe_path(self, safe: str) -> Path:
+        return self._directory / "safes" / f"{safe}.age-key"
+
+
+def _key_missing(safe: str) -> IntegrityFailureError:
+    return IntegrityFailureError(
+        "KEYS_MISSING",
+        f"The key of the safe {safe} is not in the keys directory, or is not the one the safe was made with.",
+        remedy="Restore the keys directory from its backup; nothing was changed.",
+    )
 
 
 def encrypt_file(source: Path, target: Path, recipient: str) -> None:
-    """Encrypt a file to an age recipient, streaming; the target is durable when this returns."""
-    with source.open("rb") as reader, target.open("wb") as writer:
-        encrypt_io(reader, writer, [x25519.Recipient.from_str(recipient)])
-        writer.flush()
-        os.fsync(writer.fileno())
+    """Encrypt a file to an age recipient, streaming; the target is whole and durable, or as it was before.
+
+    OSError when the source cannot be read; ServiceUnavailableError, code DISK_FULL, when the target has no room.
+    """
+    recipients = [x25519.Recipient.from_str(recipient)]
+    with source.open("rb") as reader, durable_writer(target) as writer:
+        watched = _Watched(reader, writer)
+        try:
+            encrypt_io(watched, watched, recipients)
+        except (EncryptError, OSError) as error:
+            raise watched.met or error from None
 
 
 def decrypt_stream(source: BinaryIO, target: BinaryIO, identity: x25519.Identity) -> None:
-    """Decrypt an age stream; IntegrityFailureError when it was altered or is for another key."""
+    """Decrypt an age stream; IntegrityFailureError when it was altered or is for another key.
+
+    OSError of either stream passes as it is: a full disk here says nothing about the stored bytes.
+    """
+    watched = _Watched(source, target)
     try:
-        decrypt_io(source, target, [identity])
-    except DecryptError as error:
+        decrypt_io(watched, watched, [identity])
+    except (DecryptError, OSError) as error:  # the second for a chunk that was altered or cut off
+        if watched.met is not None:
+            raise watched.met from None
         raise IntegrityFailureError(
             "CIPHERTEXT_ALTERED",
             f"The stored bytes do not decrypt ({error}).",
             remedy="Run `minutier sweep`: it heals a damaged copy from a good one.",
         ) from error
+
+
+class _Watched:
+    """Passes bytes on and keeps the OSError met: pyrage gives the words of one, without its number, or an own error."""
+
+    def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
+        self._source, self._target = source, target
+        self.met: OSError | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._source.read(size)
+        except OSError as error:
+            self.met = error
+            raise
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._target.write(data)
+        except OSError as error:
+            self.met = error
+            raise
 
 
 def _identity(path: Path) -> x25519.Identity:

@@ -11,6 +11,7 @@ from minutier import evidence, merkle, proof
 from minutier.checkpoint import Checkpoint, NoteKey, sign_checkpoint
 from minutier.errors import IntegrityFailureError
 from minutier.events import Event
+from minutier.seal import inspect_seal
 from minutier.timestamp import inspect_token
 from storage import catalogue, journal
 from storage.archive import Archive
@@ -42,6 +43,15 @@ def make_checkpoint(archive: Archive, connection: Connection) -> Checkpoint:
 
 def export_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
     """Write the proof of an archived document to `target`, whole or not at all; the act is journaled."""
+    write_proof(archive, deposit, target)
+    with archive.database.transaction() as connection:
+        journal.append(
+            connection, Event.PROOF_EXPORTED, archive.clock(), archive_id=deposit.archive_id, safe=deposit.safe
+        )
+
+
+def write_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
+    """Write the proof of an archived document to `target`, whole or not at all, for the archive's own checks."""
     require_archived(deposit)
     if deposit.manifest is None or deposit.seal is None or deposit.evidence is None:
         raise IntegrityFailureError(
@@ -58,13 +68,15 @@ def export_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
         raise IntegrityFailureError(
             "JOURNAL_ENTRY_COUNT", "The commit entry has no number.", remedy="Run the same command again."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".proof-") as folder:
         original, rendition = Path(folder) / "original", Path(folder) / "rendition.pdf"
         fetch(archive, deposit, "original", original)
         if "rendition" in roles:
             fetch(archive, deposit, "rendition", rendition)
+        # The certificates of the time: those of today may have followed them.
         token = inspect_token(evidence.decode_record(deposit.evidence).token)
+        sealed = inspect_seal(deposit.manifest, deposit.seal)
+        chain = [sealed.signer, *(c for c in sealed.certificates if c != sealed.signer)]
         parts = proof.ProofParts(
             archive_id=deposit.archive_id,
             original=original,
@@ -72,7 +84,7 @@ def export_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
             manifest=deposit.manifest,
             seal=deposit.seal,
             record=deposit.evidence,
-            seal_chain=archive.signer.chain,
+            seal_chain=chain,
             token_chain=[token.signer, *(c for c in token.certificates if c != token.signer)],
             roots=archive.roots,
             entry=line.entry,
@@ -87,7 +99,3 @@ def export_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
         written = Path(folder) / "proof.zip"
         proof.assemble(parts, written)
         written.replace(target)
-    with archive.database.transaction() as connection:
-        journal.append(
-            connection, Event.PROOF_EXPORTED, archive.clock(), archive_id=deposit.archive_id, safe=deposit.safe
-        )

@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from minutier.errors import BadInputError
 
 PREFIX = "MINUTIER_"
-# Variables that share the prefix and are not settings: the home itself, and what builds and tests use.
-NOT_SETTINGS = re.compile(r"MINUTIER_(HOME|MINIO|TEST_\w+|BENCH_\w+)")
+# Variables that share the prefix and are not settings: the home itself, and what builds, tests and measures use.
+NOT_SETTINGS = re.compile(r"MINUTIER_(HOME|MINIO|CORPUS|TEST_\w+|BENCH_\w+)")
 LISTS = ("replicas", "replica_credentials", "tsa_urls")
-REPLICA = re.compile(r"dir:.+|s3\+https?://[^/\s@]+/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+REPLICA = re.compile(r"dir:.+|s3\+https?://[^/\s@]+/[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 class Settings(BaseModel):

@@ -163,7 +163,9 @@ def _document_key(archive: Archive, deposit: Deposit) -> str:
         query = "SELECT recipient, wrapped FROM document_key WHERE archive_id = %s"
         row = connection.execute(query, (deposit.archive_id,)).fetchone()
         if row is None:
-            recipient, wrapped = archive.keys.new_document_key(deposit.safe)
+            safe = catalogue.safe_recipients(connection, deposit.safe)
+            archive.keys.require_safe_key(deposit.safe, safe[0])
+            recipient, wrapped = archive.keys.new_document_key(safe)
             connection.execute(
                 "INSERT INTO document_key (archive_id, recipient, wrapped) VALUES (%s, %s, %s)",
                 (deposit.archive_id, recipient, wrapped),

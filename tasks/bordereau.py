@@ -9,19 +9,24 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from minutier.errors import BadInputError, RefusedDocumentError
 
 COLUMNS = ("dossier", "reference", "piece", "titre", "fichier", "taille", "sha256", "date")
 MANIFEST = "bordereau.csv"
 _MAX_MANIFEST = 16 << 20
-_Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]*$")]
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,119}$"
+_Name = Annotated[str, Field(pattern=_NAME)]
+_SPELLINGS = {"taille": r"0|[1-9][0-9]{0,14}", "date": r"[0-9]{4}-[0-9]{2}-[0-9]{2}"}
+# Control characters have no place in a title or a file name, and PostgreSQL refuses the null one.
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 
 class Row(BaseModel):
@@ -32,11 +37,19 @@ class Row(BaseModel):
     dossier: _Name
     reference: _Name
     piece: _Name
-    titre: Annotated[str, Field(max_length=300)]
-    fichier: Annotated[str, Field(min_length=1, max_length=200)]
+    titre: Annotated[str, Field(max_length=300, pattern=_PRINTABLE)]
+    fichier: Annotated[str, Field(min_length=1, max_length=200, pattern=_PRINTABLE)]
     taille: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     date: date
+
+    @field_validator("taille", "date", mode="before")
+    @classmethod
+    def _one_spelling(cls, value: object, info: ValidationInfo) -> object:
+        # Left to itself the model reads 1_000 and +1 as sizes, and 0 as the first of January 1970.
+        if not re.fullmatch(_SPELLINGS[str(info.field_name)], str(value).strip()):
+            raise ValueError("must be YYYY-MM-DD" if info.field_name == "date" else "must be a number of bytes")
+        return value
 
     @field_validator("fichier")
     @classmethod
@@ -87,7 +100,7 @@ def read_batch(folder: Path) -> Batch:
 
 
 def _line(number: int, values: list[str]) -> Line:
-    reference = values[1].strip() if len(values) > 1 else ""
+    reference = values[1].strip() if len(values) > 1 and re.match(_NAME, values[1].strip()) else ""
     try:
         if len(values) != len(COLUMNS):
             raise ValueError(f"it has {len(values)} fields, not {len(COLUMNS)}")

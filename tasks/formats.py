@@ -143,7 +143,8 @@ def _as_text(path: Path, head: bytes) -> Format | None:
     if beginning.startswith(("<!doctype html", "<html")):
         return HTML
     if beginning.startswith("<?xml"):
-        root = re.search(r"<([a-z_][\w.-]*:)?([a-z_][\w.-]*)", beginning[5:])
+        without_comments = re.sub(r"<!--.*?(?:-->|\Z)", "", beginning[5:], flags=re.DOTALL)
+        root = re.search(r"<([a-z_][\w.-]*:)?([a-z_][\w.-]*)", without_comments)
         return {"svg": SVG, "html": HTML}.get(root.group(2), XML) if root else XML
     return TEXT
 

@@ -68,6 +68,13 @@ def waiting_batches(archive: Archive, feed: str, door: Path) -> tuple[list[Batch
     return batches, unreadable
 
 
+def unreadable_manifests(errors: list[BadInputError]) -> BadInputError:
+    """Give one error for the manifests that could not be read; the other batches were taken."""
+    return BadInputError(
+        "BAD_MANIFEST", " ".join(error.message for error in errors), remedy="Correct them; the other batches are taken."
+    )
+
+
 def is_taken(archive: Archive, feed: str, batch: Batch) -> bool:
     """Say whether this very manifest was brought to its end before."""
     with archive.database.transaction() as connection:

@@ -53,14 +53,27 @@ class _PipeClosedError(Exception):
     """The other end of the pipe is gone."""
 
 
-def run_isolated(function: str, arguments: dict[str, Any], *, timeout: float, memory_bytes: int = 2 << 30) -> Any:
+def run_isolated(
+    function: str,
+    arguments: dict[str, Any],
+    *,
+    timeout: float,
+    cpu_seconds: float | None = None,
+    memory_bytes: int = 2 << 30,
+) -> Any:
     """Call `function` ("tasks.module:name") with JSON-able keyword `arguments` in a limited child; give its result.
 
-    `timeout` is in seconds of wall time (CPU time is limited to the same, rounded up), `memory_bytes` bounds the
-    address space. Raises `IsolationFaultError` when the child gave no result, `ServiceUnavailableError` (code
-    `WORKER_DOWN`) when no worker could be started.
+    `timeout` is in seconds of wall time, `cpu_seconds` in seconds of CPU time (the same when None; rounded up),
+    `memory_bytes` bounds the address space. Raises `IsolationFaultError` when the child gave no result,
+    `ServiceUnavailableError` (code `WORKER_DOWN`) when no worker could be started.
     """
-    request = {"function": function, "arguments": arguments, "timeout": timeout, "memory": memory_bytes}
+    request = {
+        "function": function,
+        "arguments": arguments,
+        "timeout": timeout,
+        "cpu": timeout if cpu_seconds is None else cpu_seconds,
+        "memory": memory_bytes,
+    }
     try:
         answer = _ask(_POOL.take(), request, timeout)
     except _PipeClosedError:
@@ -226,8 +239,8 @@ def _resolve(name: str) -> Callable[..., Any]:
     return function
 
 
-def _limit(timeout: float, memory: int) -> None:
-    seconds = math.ceil(timeout)
+def _limit(cpu_seconds: float, memory: int) -> None:
+    seconds = math.ceil(cpu_seconds)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
@@ -246,7 +259,7 @@ def _child(request: dict[str, Any], write_end: int, parent: int) -> NoReturn:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
-        _limit(float(request["timeout"]), int(request["memory"]))
+        _limit(float(request["cpu"]), int(request["memory"]))
         answer: dict[str, Any]
         try:
             answer = {"result": _resolve(request["function"])(**request["arguments"])}
@@ -310,7 +323,7 @@ def _serve_one(request: dict[str, Any]) -> dict[str, Any]:
         except ValueError:
             return {"fault": "CRASH", "detail": "The child ended in the middle of its answer."}
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU,):
-        return {"fault": "CPU", "detail": f"The document took more than {request['timeout']:g} seconds of CPU time."}
+        return {"fault": "CPU", "detail": f"The document took more than {request['cpu']:g} seconds of CPU time."}
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     return {"fault": "CRASH", "detail": f"The child ended without an answer (status {number})."}
 
@@ -323,6 +336,8 @@ def main() -> None:
     importlib.import_module("tasks.pdfa").warm()
     gc.collect()
     gc.freeze()  # fewer pages copied after each fork
+    # A child ends soon, with all its memory: collecting as often as Python usually does only costs time.
+    gc.set_threshold(50_000, 20, 100)
     while True:
         try:
             request = _read_message(0, None)

@@ -12,7 +12,8 @@ from pathlib import Path
 from tasks.formats import TOLERANCE
 
 _XREF = re.compile(rb"[\x00\t\n\x0c\r ]*(?:xref\b|\d{1,10}[\x00\t\n\x0c\r ]+\d{1,5}[\x00\t\n\x0c\r ]+obj\b)")
-_STARTXREF = re.compile(rb"startxref[\x00\t\n\x0c\r ]+(\d{1,15})[\x00\t\n\x0c\r ]*(?:%[^\r\n]*[\r\n]+[\r\n\t ]*)*\Z")
+# One way only to read a run of line ends: with two, a hostile tail takes exponential time.
+_STARTXREF = re.compile(rb"startxref[\x00\t\n\x0c\r ]+(\d{1,15})[\x00\t\n\x0c\r ]*(?:%[^\r\n]*[\r\n][\r\n\t ]*)*\Z")
 _LINEARIZED = re.compile(
     rb"/Linearized\b[^>]{0,200}?/L[\t\n\r ]+(\d{1,15})|/L[\t\n\r ]+(\d{1,15})[^>]{0,200}?/Linearized"
 )

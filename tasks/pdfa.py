@@ -256,7 +256,12 @@ def _drop_private(pdf: pikepdf.Pdf) -> list[str]:
             del pdf.Root[key]
             sentences.append(f"Removed the {words} of the document.")
     form = pdf.Root.get("/AcroForm")
-    if isinstance(form, pikepdf.Dictionary) and "/XFA" not in form and not list(form.get("/Fields", [])):
+    fields = form.get("/Fields") if isinstance(form, pikepdf.Dictionary) else None
+    if (
+        isinstance(form, pikepdf.Dictionary)
+        and "/XFA" not in form
+        and not (isinstance(fields, pikepdf.Array) and len(fields))
+    ):
         del pdf.Root["/AcroForm"]
         sentences.append("Removed a form without any field.")
     removed: Counter[str] = Counter()
@@ -308,16 +313,31 @@ def _dpi_notice(image: Image) -> list[str]:
 
 
 def _needs_flattening(source: bytes) -> bool:
-    """Tell whether an image has an alpha channel, a palette with transparency, or more than 8 bits per sample."""
+    """Tell whether an image has an alpha channel, a palette with transparency, or more than 8 bits per sample.
+
+    A TIFF that says how to turn it is flattened too: Pillow turns its pixels, and img2pdf would turn the page again.
+    """
     from PIL import Image
 
     with Image.open(io.BytesIO(source)) as image:
+        if image.format == "TIFF" and _turned(image):
+            return True
         return image.mode in {"RGBA", "LA", "PA", "La", "RGBa", "I", "F", "I;16"} or "transparency" in image.info
+
+
+def _turned(image: Any) -> bool:
+    """Tell whether a frame has another orientation (tag 274, TIFF 6.0) than upright."""
+    for frame in range(image.n_frames):
+        image.seek(frame)
+        if image.tag_v2.get(274, 1) != 1:
+            return True
+    image.seek(0)
+    return False
 
 
 def _flatten(source: bytes, pages: int, sentences: list[str]) -> list[bytes]:
     """Give every frame as an 8-bit RGB or grey PNG on white; add the sentences that say so."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     frames = []
     with Image.open(io.BytesIO(source)) as image:
@@ -325,6 +345,8 @@ def _flatten(source: bytes, pages: int, sentences: list[str]) -> list[bytes]:
         for number in range(pages):
             if pages > 1:
                 image.seek(number)
+            if image.format != "TIFF":  # Pillow turns a TIFF by itself when it loads it
+                ImageOps.exif_transpose(image, in_place=True)
             picture: Image.Image = image
             if "transparency" in image.info or image.mode in {"RGBA", "LA", "PA", "La", "RGBa"}:
                 layer = image.convert("RGBA")

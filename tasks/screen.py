@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from minutier.errors import RefusedDocumentError
+from minutier.errors import RefusedDocumentError, ServiceUnavailableError
 from tasks import clamd as antivirus
 from tasks import formats, pdf_bytes
 from tasks.formats import Format
@@ -21,6 +21,7 @@ from tasks.limits import Limits
 from tasks.malware import file_carries_test_signature
 
 NO_ANTIVIRUS = "none-configured"
+_PATIENCE = 3  # wall time allowed per second of CPU time, on a machine that does other things too
 _IMAGES = (formats.JPEG, formats.PNG, formats.TIFF)
 _PACKAGES = (formats.DOCX, formats.ODT)
 
@@ -115,9 +116,9 @@ def refusal(code: str, detail: str = "") -> RefusedDocumentError:
 def screen(path: Path, name: str, limits: Limits, clamd: str | None) -> ScreenReport:
     """Screen the file at `path`, which the depositor calls `name`; `clamd` is the daemon's address or None.
 
-    Raises RefusedDocumentError (see the module), ServiceUnavailableError with code `ANTIVIRUS_DOWN`,
-    `ANTIVIRUS_LIMIT` or `WORKER_DOWN` (try again; the document is neither accepted nor refused), OSError when the
-    file cannot be read.
+    Raises RefusedDocumentError (see the module); ServiceUnavailableError with code `ANTIVIRUS_DOWN`,
+    `ANTIVIRUS_LIMIT`, `WORKER_DOWN` or `WORKER_SLOW` (try again; the document is neither accepted nor refused);
+    OSError when the file cannot be read.
     """
     size = path.stat().st_size
     if size == 0:
@@ -172,21 +173,38 @@ def _inspect(path: Path, found: Format, limits: Limits, clamd: str | None) -> di
     """Parse the document in the isolated child; with an antivirus, also scan what the child extracted."""
     if found in (formats.TEXT, formats.CSV):
         return {"pages": 0, "flags": []}
+    if not clamd:
+        return _facts(*_inspector(path, found, limits, ""), limits)
     with tempfile.TemporaryDirectory(prefix="minutier-screen-") as extract:
-        function, arguments = _inspector(path, found, limits, extract if clamd else "")
-        try:
-            facts: dict[str, Any] = run_isolated(
-                function, arguments, timeout=limits.base_seconds, memory_bytes=limits.memory_bytes
-            )
-        except IsolationFaultError as fault:
-            code = "TOO_LARGE" if fault.code in {"TIMEOUT", "CPU", "MEMORY"} else "DAMAGED"
-            raise refusal(code, f"reading it did not end well ({fault.code})") from fault
-        if "refused" in facts:
-            raise refusal(str(facts["refused"]), str(facts["detail"]))
+        facts = _facts(*_inspector(path, found, limits, extract), limits)
         for part in sorted(Path(extract).iterdir()):
-            hidden = antivirus.scan(part, clamd).found if clamd else ""
+            hidden = antivirus.scan(part, clamd).found
             if hidden:
                 raise refusal("MALWARE", f"{hidden} inside the document")
+    return facts
+
+
+def _facts(function: str, arguments: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """Parse in the child. Using up its CPU time or memory is the document's doing; the mere clock is the machine's."""
+    try:
+        facts: dict[str, Any] = run_isolated(
+            function,
+            arguments,
+            timeout=_PATIENCE * limits.base_seconds,
+            cpu_seconds=limits.base_seconds,
+            memory_bytes=limits.memory_bytes,
+        )
+    except IsolationFaultError as fault:
+        if fault.code == "TIMEOUT":
+            raise ServiceUnavailableError(
+                "WORKER_SLOW",
+                "The machine is too busy to read this document in time.",
+                remedy="Nothing is lost: the document waits. Try again when the load is lower.",
+            ) from fault
+        code = "TOO_LARGE" if fault.code in {"CPU", "MEMORY"} else "DAMAGED"
+        raise refusal(code, f"reading it did not end well ({fault.code})") from fault
+    if "refused" in facts:
+        raise refusal(str(facts["refused"]), str(facts["detail"]))
     return facts
 
 

@@ -10,8 +10,23 @@ from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 
-from storage.bootstrap import current_archive
+from minutier.errors import ServiceUnavailableError
+from storage.bootstrap import current_archive, probe_store
 from storage.sweep import SweepReport, sweep
+
+
+@task(name="try the locks", timeout_seconds=600, persist_result=False)
+def probe_stores() -> None:
+    """Run the canary on every replica; one that is down is left to the sweep to report, one that does not lock fails.
+
+    Raises PolicyRefusedError (`STORE_DOES_NOT_LOCK`): the run shows red, and deposits are refused until it passes.
+    """
+    archive = current_archive()
+    for store in archive.replicas:
+        try:
+            probe_store(archive, store.name).require()
+        except ServiceUnavailableError as error:
+            get_run_logger().warning("%s", error)
 
 
 @task(name="re-read every copy", timeout_seconds=6 * 3600, persist_result=False)

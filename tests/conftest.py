@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from storage.dev_ca import create_development_ca
+from tests.support.cli import minutier
 from tests.support.postgres import empty, postgres_server
 from tests.support.rig import make_rig
 
@@ -41,3 +42,13 @@ def rig(database_url, certified_home, tmp_path):
     shutil.copytree(certified_home, tmp_path / "home")
     with make_rig(database_url, tmp_path) as value:
         yield value
+
+
+@pytest.fixture(scope="session")
+def instance(tmp_path_factory):
+    """The home of an embedded instance that runs, shared by the tests that leave it running."""
+    home = tmp_path_factory.mktemp("embedded") / "home"
+    answer = minutier(home, "up")
+    assert answer.code == 0, answer.err
+    yield home
+    assert minutier(home, "down").code == 0

@@ -3,8 +3,8 @@
 #     sh verify.sh [ROOT.pem]
 # ROOT.pem is the root certificate that you obtained and checked yourself. Without it the one in this folder is
 # used: then nothing says who made the proof until you compare the fingerprint printed at the end.
-# Exit: 0 every check held, 1 one did not. The signature of the journal's checkpoint is checked by
-# `python -m minutier verify`, not here.
+# Exit: 0 every check held under the root that you gave, 1 one did not hold, 3 every check held but nothing says
+# yet whose root it is. The signature of the journal's checkpoint is checked by `python -m minutier verify`, not here.
 set -eu
 set -f
 umask 077
@@ -246,4 +246,5 @@ else
     echo "CONSISTENT, NOT YET A PROOF that document $id existed on $date:"
     echo "the root certificate used came with these files. Compare its SHA-256 above with the one that the archive"
     echo "publishes, then run: sh verify.sh ROOT.pem"
+    exit 3
 fi

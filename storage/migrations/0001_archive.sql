@@ -3,7 +3,8 @@
 CREATE TABLE safe (
     name        text PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
     title       text NOT NULL,
-    recipient   text NOT NULL,          -- age recipient that document keys are wrapped for
+    recipient   text NOT NULL,          -- age recipients that document keys are wrapped for:
+    escrow      text NOT NULL,          -- the safe's own, and the escrow's
     created_at  timestamptz NOT NULL
 );
 
@@ -110,6 +111,12 @@ CREATE TABLE outbox (                   -- attestations to deliver; redelivery s
     body       bytea NOT NULL,
     seal       bytea NOT NULL,
     created_at timestamptz NOT NULL
+);
+
+CREATE TABLE replica (                  -- stores that were made once: a missing one is never made again by itself
+    name       text PRIMARY KEY,
+    spec       text NOT NULL,
+    made_at    timestamptz NOT NULL
 );
 
 CREATE TABLE store_probe (              -- the canary's last answer per replica: deposits rest on it for a day

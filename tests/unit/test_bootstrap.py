@@ -1,10 +1,19 @@
 """Opening an archive wires its ports; deposits are refused on a store that does not lock."""
 
+import shutil
+
 import pytest
 
-from minutier.errors import PolicyRefusedError, ServiceUnavailableError
+from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
 from storage import bootstrap
-from storage.bootstrap import create_safe, current_archive, opened_archive, probe_store, require_probed
+from storage.bootstrap import (
+    create_safe,
+    current_archive,
+    make_replica,
+    opened_archive,
+    probe_store,
+    require_probed,
+)
 from storage.settings import load_settings
 
 
@@ -19,7 +28,7 @@ def environment(tmp_path, url):
 def test_an_instance_that_is_not_running_is_said(tmp_path):
     with pytest.raises(ServiceUnavailableError) as caught, opened_archive(load_settings(tmp_path, {})):
         pytest.fail("opened")
-    assert (caught.value.code, "minutier up" in caught.value.remedy) == ("NOT_RUNNING", True)
+    assert (caught.value.code, "minutier up" in caught.value.remedy) == ("NOT_UP", True)
 
 
 def test_a_new_instance_has_the_safe_and_the_class_of_the_contract(tmp_path, database_url):
@@ -76,3 +85,51 @@ def test_a_store_that_lets_a_version_go_takes_no_deposit(rig):
     del store.delete_version
     assert probe_store(rig.archive, "replica-b").ok
     require_probed(rig.archive)
+
+
+def test_a_replica_that_is_gone_is_never_made_again_in_silence(tmp_path, database_url):
+    settings = load_settings(None, environment(tmp_path, database_url))
+    with opened_archive(settings):
+        pass
+    shutil.rmtree(settings.home / "replicas" / "b")
+    with opened_archive(settings) as archive:
+        with pytest.raises(ServiceUnavailableError) as caught:
+            archive.replica("replica-b").versions("demo/x/original.age")
+        assert caught.value.code == "STORE_MISSING"
+        with pytest.raises(BadInputError) as unknown:
+            make_replica(archive, "replica-z")
+        assert unknown.value.code == "UNKNOWN_REPLICA"
+        make_replica(archive, "replica-b")
+        assert archive.replica("replica-b").versions("demo/x/original.age") == []
+        with archive.database.transaction() as connection:
+            rows = connection.execute("SELECT * FROM journal_event WHERE event = 'store:made'").fetchall()
+        assert len(rows) == 3
+
+
+def test_keys_that_are_gone_are_never_made_again_in_silence(tmp_path, database_url):
+    settings = load_settings(None, environment(tmp_path, database_url))
+    with opened_archive(settings):
+        pass
+    shutil.rmtree(settings.home / "pki")
+    with pytest.raises(IntegrityFailureError) as caught, opened_archive(settings):
+        pytest.fail("opened")
+    assert caught.value.code == "KEYS_MISSING"
+    assert not (settings.home / "pki").exists()
+
+
+def test_a_deposit_in_a_safe_whose_key_is_gone_stops_before_anything_is_stored(rig):
+    (rig.archive.settings.home / "keys" / "safes" / "demo.age-key").unlink()
+    with pytest.raises(IntegrityFailureError) as caught:
+        rig.deposit()
+    assert caught.value.code == "KEYS_MISSING"
+    assert all(list(store.list_objects("demo/")) == [] for store in rig.stores)
+    assert not create_safe(rig.archive, "demo", "again")
+    assert not (rig.archive.settings.home / "keys" / "safes" / "demo.age-key").exists()
+
+
+def test_the_escrow_key_may_be_kept_elsewhere(rig):
+    path = rig.archive.settings.home / "keys" / "escrow.age-key"
+    path.unlink()
+    create_safe(rig.archive, "garage", "Garages")
+    assert rig.deposit(safe="garage").state == "ARCHIVED"
+    assert not path.exists()

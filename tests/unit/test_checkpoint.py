@@ -118,3 +118,30 @@ def test_a_witness_adds_its_cosignature_and_the_note_still_verifies():
     assert refusal(lambda: verify_cosignature(cosigned, KEY)) == "CHECKPOINT_COSIGNATURE"
     forged = cosign(NOTE, WITNESS, Ed25519PrivateKey.generate().sign, NOW + timedelta(days=1))
     assert refusal(lambda: verify_cosignature(forged, WITNESS)) == "CHECKPOINT_COSIGNATURE"
+
+
+def test_a_known_witness_is_checked_and_does_not_stand_for_the_journal():
+    cosigned = cosign(NOTE, WITNESS, SECRET.sign, NOW)
+    assert verify_checkpoint(cosigned, [KEY, WITNESS]) == CHECKPOINT
+    assert verify_checkpoint(NOTE, [KEY, WITNESS]) == CHECKPOINT
+    assert refusal(lambda: verify_checkpoint(cosigned, [WITNESS])) == "CHECKPOINT_SIGNATURE"
+    forged = cosign(NOTE, WITNESS, Ed25519PrivateKey.generate().sign, NOW)
+    assert verify_checkpoint(forged, [KEY]) == CHECKPOINT
+    assert refusal(lambda: verify_checkpoint(forged, [KEY, WITNESS])) == "CHECKPOINT_COSIGNATURE"
+
+
+@pytest.mark.parametrize(
+    "value", [b"", bytes(71), bytes(73), b"\xff" * 72], ids=["none", "short", "long", "year-never"]
+)
+def test_a_cosignature_of_another_shape_is_refused(value):
+    encoded = base64.b64encode(WITNESS.key_id + (value or b"\0")).decode()
+    line = f"— {WITNESS.name} {encoded}\n".encode()
+    assert refusal(lambda: verify_checkpoint(NOTE + line, [KEY, WITNESS])) == "CHECKPOINT_COSIGNATURE"
+    assert refusal(lambda: verify_cosignature(NOTE + line, WITNESS)) == "CHECKPOINT_COSIGNATURE"
+
+
+def test_time_is_part_of_a_cosignature():
+    # What a witness signs is written out here as the specification has it.
+    signature = SECRET.sign(b"cosignature/v1\ntime 1795392000\n" + CHECKPOINT.text())
+    value = base64.b64encode(WITNESS.key_id + (1795392000).to_bytes(8, "big") + signature).decode()
+    assert NOTE + f"— {WITNESS.name} {value}\n".encode() == cosign(NOTE, WITNESS, SECRET.sign, NOW)

@@ -15,7 +15,7 @@ from tasks.screen import refusal, screen
 
 _ROOT = Path(__file__).resolve().parents[2]
 CORPUS = Path(os.environ.get("MINUTIER_CORPUS") or _ROOT.parent / "shared" / "corpus")
-FILES = sorted(path for path in CORPUS.iterdir() if path.suffix in {".pdf", ".png"}) if CORPUS.is_dir() else []
+FILES = sorted(path for path in CORPUS.iterdir() if path.is_file()) if CORPUS.is_dir() else []
 
 pytestmark = [
     pytest.mark.corpus,

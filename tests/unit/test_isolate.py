@@ -64,7 +64,10 @@ def hostile(tmp_path: Path) -> str:
             out = []
             for name, timeout, arguments in json.loads(sys.argv[1]):
                 try:
-                    out.append(isolate.run_isolated("tasks.hostile:" + name, arguments, timeout=timeout))
+                    cpu = arguments.pop("cpu_seconds", None)
+                    out.append(
+                        isolate.run_isolated("tasks.hostile:" + name, arguments, timeout=timeout, cpu_seconds=cpu)
+                    )
                 except isolate.IsolationFaultError as fault:
                     out.append([fault.code, fault.message])
             isolate.close_workers()
@@ -75,7 +78,7 @@ def hostile(tmp_path: Path) -> str:
     return str(script)
 
 
-def _call(script: str, *calls: tuple[str, float, dict[str, str]]) -> list[object]:
+def _call(script: str, *calls: tuple[str, float, dict[str, object]]) -> list[object]:
     root = str(Path(__file__).resolve().parents[2])
     done = subprocess.run(
         [sys.executable, script, json.dumps(calls)],
@@ -102,6 +105,9 @@ def test_every_fault_has_its_code_and_the_worker_goes_on(hostile: str, tmp_path:
         ("write_too_much", 10, {"path": str(tmp_path / "big")}),
         ("noise", 10, {}),
     )
+    (used,) = _call(hostile, ("spin", 30.0, {"cpu_seconds": 1}))
+    assert isinstance(used, list)
+    assert used[0] == "CPU"
     codes = [fault[0] if isinstance(fault, list) else fault for fault in faults]
     assert codes[0] == "TIMEOUT"
     assert codes[1] in {"TIMEOUT", "CPU"}

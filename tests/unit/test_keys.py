@@ -21,13 +21,18 @@ def ring(tmp_path):
     return ring
 
 
+def new_key(ring):
+    """A document key wrapped for the safe and the escrow."""
+    return ring.new_document_key([ring.create_safe_key("demo"), ring.create_escrow_key()])
+
+
 def test_a_safe_keeps_its_key(ring):
     assert ring.create_safe_key("demo") == ring.create_safe_key("demo")
     assert ring.create_safe_key("other") != ring.create_safe_key("demo")
 
 
 def test_each_document_has_a_key_of_its_own(ring, tmp_path):
-    (first, wrapped), (second, _) = ring.new_document_key("demo"), ring.new_document_key("demo")
+    (first, wrapped), (second, _) = new_key(ring), new_key(ring)
     assert first != second
     source, target = tmp_path / "clear", tmp_path / "closed.age"
     source.write_bytes(DATA)
@@ -42,7 +47,7 @@ def test_each_document_has_a_key_of_its_own(ring, tmp_path):
 
 @pytest.mark.parametrize("harm", [lambda d: d[:-1], lambda d: d[:-1] + bytes((d[-1] ^ 1,)), lambda d: b"x" + d])
 def test_altered_ciphertext_does_not_open(ring, tmp_path, harm):
-    recipient, wrapped = ring.new_document_key("demo")
+    recipient, wrapped = new_key(ring)
     source, target = tmp_path / "clear", tmp_path / "closed.age"
     source.write_bytes(DATA)
     encrypt_file(source, target, recipient)
@@ -55,7 +60,7 @@ def test_altered_ciphertext_does_not_open(ring, tmp_path, harm):
 def test_the_age_command_opens_a_document_with_the_safe_or_the_escrow_key(ring, tmp_path, holder):
     if shutil.which("age") is None:
         pytest.skip("the age command is not installed: apt install age")
-    recipient, wrapped = ring.new_document_key("demo")
+    recipient, wrapped = new_key(ring)
     source, target = tmp_path / "clear", tmp_path / "closed.age"
     source.write_bytes(DATA)
     encrypt_file(source, target, recipient)
@@ -70,6 +75,25 @@ def test_the_age_command_opens_a_document_with_the_safe_or_the_escrow_key(ring, 
     assert (tmp_path / "out").read_bytes() == DATA
 
 
+def test_the_escrow_key_opens_what_a_lost_safe_key_held(ring, tmp_path):
+    recipient, wrapped = new_key(ring)
+    (tmp_path / "keys" / "safes" / "demo.age-key").unlink()
+    assert str(ring.unwrap("demo", wrapped).to_public()) == recipient
+    (tmp_path / "keys" / "escrow.age-key").unlink()
+    with pytest.raises(IntegrityFailureError) as caught:
+        ring.unwrap("demo", wrapped)
+    assert caught.value.code == "KEYS_MISSING"
+
+
+def test_a_safe_whose_key_is_gone_or_another_takes_no_deposit(ring, tmp_path):
+    recipient = ring.create_safe_key("demo")
+    ring.require_safe_key("demo", recipient)
+    for name in ("other", "demo"):
+        with pytest.raises(IntegrityFailureError) as caught:
+            ring.require_safe_key(name, ring.create_safe_key("third") if name == "demo" else recipient)
+        assert caught.value.code == "KEYS_MISSING"
+
+
 def test_the_second_copy_of_a_wrapped_key_is_written_once(ring):
     archive_id = "0193a2f0-7c11-7abc-8def-0123456789ab"
     assert ring.kept(archive_id) is None
@@ -82,7 +106,7 @@ def test_a_key_that_others_can_read_is_refused(ring, tmp_path):
     path = tmp_path / "keys" / "safes" / "demo.age-key"
     path.chmod(0o640)
     with pytest.raises(PolicyRefusedError) as caught:
-        ring.new_document_key("demo")
+        new_key(ring)
     assert (caught.value.code, str(path) in caught.value.remedy) == ("KEY_READABLE_BY_OTHERS", True)
 
 

@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import pikepdf
+import pypdfium2 as pdfium
 import pytest
 from pikepdf import pdfa
 from PIL import Image
@@ -233,6 +234,42 @@ def test_every_frame_of_a_tiff_is_a_page(tmp_path: Path) -> None:
     assert (report.verdict, report.pages) == ("passed", 3)
     with pikepdf.open(output) as pdf:
         assert len(pdf.pages) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("TIFF", "RGB", {}),
+        ("TIFF", "1", {"compression": "group4"}),
+        ("PNG", "RGB", {}),
+        ("PNG", "RGBA", {}),
+        ("JPEG", "RGB", {}),
+        ("JPEG", "CMYK", {}),
+    ],
+)
+def test_a_picture_that_says_turn_me_is_turned_once(
+    tmp_path: Path, kind: str, mode: str, options: dict[str, str]
+) -> None:
+    target, exif = io.BytesIO(), Image.Exif()
+    exif[274] = 6  # a quarter turn clockwise
+    picture = Image.new("RGB", (80, 40), "white")
+    picture.paste("black", (0, 0, 40, 40))  # the left half: it comes to the top
+    placing = {"tiffinfo": {274: 6}} if kind == "TIFF" else {"exif": exif}
+    picture.convert(mode).save(target, kind, dpi=(72, 72), **placing, **options)
+    report, output = _render(tmp_path, target.getvalue(), f"image/{kind.lower()}")
+    assert report.verdict == "passed"
+    page = pdfium.PdfDocument(output)[0].render().to_pil().convert("L")
+    assert page.height > page.width
+    assert page.getpixel((page.width // 2, page.height // 4)) < 100
+    assert page.getpixel((page.width // 2, page.height * 3 // 4)) > 150
+
+
+def test_a_form_whose_fields_are_no_list_is_a_verdict(tmp_path: Path) -> None:
+    target = io.BytesIO()
+    with pikepdf.open(io.BytesIO(draw(PAPER))) as pdf:
+        pdf.Root.AcroForm = pikepdf.Dictionary(Fields=1)
+        pdf.save(target)
+    assert _render(tmp_path, target.getvalue())[0].reason != "ERROR"
 
 
 def test_a_decompression_bomb_is_a_verdict(tmp_path: Path) -> None:

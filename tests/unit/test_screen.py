@@ -6,8 +6,10 @@ import io
 import socket
 import struct
 import threading
+import time
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pikepdf
@@ -15,6 +17,8 @@ import pytest
 from PIL import Image
 
 from minutier.errors import RefusedDocumentError, ServiceUnavailableError
+from tasks import screen as screen_module
+from tasks.isolate import IsolationFaultError
 from tasks.limits import Limits
 from tasks.malware import test_signature as eicar
 from tasks.samples import garage
@@ -60,6 +64,16 @@ def _image(kind: str, size: tuple[int, int] = (40, 30), mode: str = "RGB") -> by
     target = io.BytesIO()
     Image.effect_noise(size, 60).convert(mode).save(target, kind)
     return target.getvalue()
+
+
+def _empty_png(width: int, height: int) -> bytes:
+    """Give a PNG of one bit per pixel, whole as a file, whose rows are not there."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 def _zip(members: dict[str, bytes], stored: str = "") -> bytes:
@@ -184,6 +198,66 @@ def test_an_entity_bomb_is_refused(tmp_path: Path) -> None:
     entities = "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 10}">' for n in range(12))
     bomb = f'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY e0 "boum">{entities}]><a>&e12;</a>'
     assert _code(tmp_path, bomb.encode(), "a.xml") in {"DAMAGED", "TOO_LARGE"}
+
+
+def test_a_hostile_end_of_pdf_takes_no_time(tmp_path: Path, paper: bytes) -> None:
+    # A pattern with two ways to read a run of line ends needs 60 ** 30 steps here, outside the isolated child.
+    end = b"startxref\n9\n" + (b"%" + b"\n" * 60) * 30 + b"x\n%%EOF\n"
+    started = time.perf_counter()
+    assert _code(tmp_path, paper[: paper.rindex(b"startxref")] + end) == "DAMAGED"
+    assert time.perf_counter() - started < 20  # a few milliseconds once the worker is warm
+
+
+def test_comments_between_the_pointer_and_the_end_are_tolerated(tmp_path: Path, paper: bytes) -> None:
+    start = paper.rindex(b"%%EOF")
+    assert _screen(tmp_path, paper[:start] + b"% made by\r\n\t\n%somebody\n" + paper[start:]).pages == 1
+
+
+def test_the_limit_of_pixels_is_ours_to_the_pixel(tmp_path: Path) -> None:
+    # Pillow's own limit (179 million) lies below ours.
+    data = _empty_png(14_000, 14_000)
+    assert _screen(tmp_path, data, "plan.png").pages == 1
+    assert _code(tmp_path, data, "plan.png", Limits(max_pixels=14_000 * 14_000 - 1)) == "TOO_LARGE"
+
+
+def test_an_attachment_that_is_an_address_is_no_damage(tmp_path: Path, paper: bytes) -> None:
+    target = io.BytesIO()
+    with pikepdf.open(io.BytesIO(paper)) as pdf:
+        address = pikepdf.Dictionary(Type=pikepdf.Name.Filespec, F=pikepdf.String("plan.pdf"))
+        names = pikepdf.Array([pikepdf.String("plan"), pdf.make_indirect(address)])
+        pdf.Root.Names = pikepdf.Dictionary(EmbeddedFiles=pikepdf.Dictionary(Names=names))
+        pdf.save(target)
+    assert _screen(tmp_path, target.getvalue()).flags == ("attachments",)
+
+
+def test_xml_that_mentions_svg_or_html_in_a_comment_is_xml(tmp_path: Path) -> None:
+    data = b'<?xml version="1.0"?>\n<!-- not <html> nor <svg> -->\n<releve/>'
+    assert _screen(tmp_path, data, "a.xml").media_type == "application/xml"
+
+
+@pytest.mark.parametrize(("fault", "code"), [("CPU", "TOO_LARGE"), ("MEMORY", "TOO_LARGE"), ("CRASH", "DAMAGED")])
+def test_a_child_without_result_is_a_refusal(
+    tmp_path: Path, paper: bytes, fault: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen_module, "run_isolated", _failing(fault))
+    assert _code(tmp_path, paper) == code
+
+
+def test_a_busy_machine_is_not_the_fault_of_the_document(
+    tmp_path: Path, paper: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen_module, "run_isolated", _failing("TIMEOUT"))
+    with pytest.raises(ServiceUnavailableError) as caught:
+        _screen(tmp_path, paper)
+    assert caught.value.code == "WORKER_SLOW"
+    assert caught.value.retryable
+
+
+def _failing(code: str) -> Callable[..., object]:
+    def fail(*_: object, **__: object) -> object:
+        raise IsolationFaultError(code, "No result.")
+
+    return fail
 
 
 def test_a_password_is_refused_and_restrictions_are_flagged(tmp_path: Path, paper: bytes) -> None:

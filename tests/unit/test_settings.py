@@ -66,7 +66,10 @@ def test_relative_places_are_in_the_home(tmp_path):
     assert found.prefect_auth_file == tmp_path / "secrets" / "auth"
 
 
-@pytest.mark.parametrize("variable", ["MINUTIER_HOME", "MINUTIER_MINIO", "MINUTIER_TEST_SEED", "PATH", "PREFECT_HOME"])
+@pytest.mark.parametrize(
+    "variable",
+    ["MINUTIER_HOME", "MINUTIER_MINIO", "MINUTIER_CORPUS", "MINUTIER_TEST_SEED", "PATH", "PREFECT_HOME"],
+)
 def test_variables_of_others_are_left_alone(tmp_path, variable):
     assert load_settings(tmp_path, {variable: "x"}) == load_settings(tmp_path, {})
 
@@ -95,6 +98,7 @@ def test_the_home_is_no_key_of_its_own_file(tmp_path):
         ("MINUTIER_REPLICAS", "dir:"),
         ("MINUTIER_REPLICAS", "dir:/a,dir:/a"),
         ("MINUTIER_REPLICAS", "s3+https://store.example:9000/archive"),
+        ("MINUTIER_REPLICAS", "s3+https://store.example/bucket.with.dots"),
         ("MINUTIER_REPLICAS", "s3+https://user:secret@store.example/archive"),
         ("MINUTIER_REPLICA_CREDENTIALS", "/a,/b,/c"),
         ("MINUTIER_DATABASE_URL", "sqlite:///x"),

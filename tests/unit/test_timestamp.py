@@ -7,6 +7,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import rfc3161_client
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -132,6 +133,34 @@ def test_a_fraction_of_a_second_and_a_detailed_accuracy():
     assert (token.gen_time, token.accuracy) == (when, timedelta(microseconds=5500))
 
 
+def test_an_accuracy_that_is_not_given_counts_as_zero():
+    assert accept(make_token(PKI, make_info(DIGEST, accuracy=b""))).accuracy == timedelta()
+    late = make_info(DIGEST, accuracy=b"", gen_time=NOW + timedelta(seconds=61))
+    assert refusal(lambda: accept(make_token(PKI, late))) == "TOKEN_TIME"
+
+
+def test_an_extension_that_is_not_critical_is_passed_over():
+    extension = der.context(1, der.sequence(der.oid("2.999.5"), der.octets(b"")))
+    accept(make_token(PKI, make_info(DIGEST, extensions=extension)))
+
+
+def test_both_verifiers_must_agree(monkeypatch):
+    token = make_token(PKI, make_info(DIGEST))
+
+    def refuse(*_):
+        raise rfc3161_client.VerificationError("another opinion")
+
+    class Builder:
+        def __init__(self, **_):
+            pass
+
+        def build(self):
+            return type("Refusing", (), {"verify": staticmethod(refuse)})
+
+    monkeypatch.setattr(rfc3161_client, "VerifierBuilder", Builder)
+    assert refusal(lambda: accept(token)) == "TOKEN_SECOND_OPINION"
+
+
 def test_the_development_authority_answers_a_request():
     response = issue_token(build_request(DIGEST, NONCE), PKI.tsa_key, [PKI.tsa], NOW, 99)
     token = accept_response(response, DIGEST, NONCE, NOW, None, [PKI.root])
@@ -170,8 +199,20 @@ def below(issuer, key, middle=None):
     return signer | {"embedded": [signer["certificate"], issuer, *([middle] if middle else [])]}
 
 
-def spoiled_info():
-    return make_info(DIGEST)[:-1] + b"\x02"
+def with_version(token, version):
+    kind, wrapped = der.read(token).children()
+    _, *rest = (item.encoded for item in der.read(wrapped.content).children())
+    return der.sequence(kind.encoded, der.context(0, der.sequence(der.integer(version), *rest)))
+
+
+def unused_bits(token):
+    """Say that the last bit of the certificate's signature is unused: nothing signs that count."""
+    encoded = PKI.tsa.public_bytes(Encoding.DER)
+    body, algorithm, signature = (item.encoded for item in der.read(encoded).children())
+    other = der.sequence(body, algorithm, signature[:2] + b"\x01" + signature[3:])
+    assert len(other) == len(encoded)
+    assert token.count(encoded) == 1
+    return token.replace(encoded, other)
 
 
 HOSTILE = {
@@ -190,6 +231,16 @@ HOSTILE = {
         "TOKEN_DER",
         lambda: make_token(PKI, make_info(DIGEST, time=der.tlv(der.GENERALIZED_TIME, b"20261123100000"))),
     ),
+    "ordering-written-though-false": (
+        "TOKEN_DER",
+        lambda: make_token(PKI, make_info(DIGEST, accuracy=der.sequence(der.integer(1)) + der.boolean(False))),
+    ),
+    "accuracy-of-1000-milliseconds": (
+        "TOKEN_DER",
+        lambda: make_token(PKI, make_info(DIGEST, accuracy=der.sequence(der.tlv(0x80, b"\x03\xe8")))),
+    ),
+    "signed-data-version-2": ("TOKEN_DER", lambda: with_version(make_token(PKI, make_info(DIGEST)), 2)),
+    "certificate-with-unused-bits": ("TOKEN_DER", lambda: unused_bits(make_token(PKI, make_info(DIGEST)))),
     "accuracy-of-a-year": (
         "TOKEN_DER",
         lambda: make_token(PKI, make_info(DIGEST, accuracy=der.sequence(der.integer(31_536_000)))),

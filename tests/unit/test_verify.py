@@ -11,11 +11,12 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minutier import canonical, evidence, proof
+from minutier import canonical, evidence, kit, proof
 from minutier.__main__ import main
-from minutier.checkpoint import Checkpoint, sign_checkpoint
+from minutier.checkpoint import Checkpoint, NoteKey, cosign, sign_checkpoint
 from minutier.errors import BadInputError
 from minutier.report import Verdict
 from minutier.trust import Trust, load_trust
@@ -257,6 +258,37 @@ FORGERIES = {
         lambda files: {proof.ROOTS: new_pki("Rogue").root.public_bytes(Encoding.PEM)},
         {proof.ROOTS: {"ROOT_FOREIGN"}},
     ),
+    "certificate-twice": (
+        lambda files: {proof.SEAL_CHAIN: files[proof.SEAL_CHAIN] * 2},
+        {proof.SEAL_CHAIN: {"CERTIFICATE_FORMAT"}},
+    ),
+    "certificate-with-text-around": (
+        lambda files: {proof.ROOTS: b"trust me\n" + files[proof.ROOTS]},
+        {proof.ROOTS: {"CERTIFICATE_FORMAT"}},
+    ),
+    "certificate-besides-those-of-the-token": (
+        lambda files: {proof.TOKEN_CHAIN: files[proof.TOKEN_CHAIN] + files[proof.SEAL_CHAIN]},
+        {proof.TOKEN_CHAIN: {"CERTIFICATE_MISMATCH"}},
+    ),
+    "script-altered": (
+        lambda files: {proof.SCRIPT: files[proof.SCRIPT] + b"echo PASSED\n"},
+        {proof.SCRIPT: {"KIT_UNKNOWN"}},
+    ),
+    "french-page-altered": (lambda files: {proof.README_FR: b"Bonjour"}, {proof.README_FR: {"KIT_UNKNOWN"}}),
+    "english-page-in-place-of-the-french-one": (
+        lambda files: {proof.README_FR: files[proof.README_EN]},
+        {proof.README_FR: {"KIT_UNKNOWN"}},
+    ),
+    "list-of-strangers-added": (
+        lambda files: {"revocation/other.crl": new_pki("Test").crl.public_bytes(Encoding.DER)},
+        {"revocation/other.crl": {"CRL_SIGNATURE"}},
+    ),
+    "list-of-an-impossible-version": (
+        lambda files: {
+            "revocation/root.crl": files["revocation/root.crl"].replace(b"\x02\x01\x01", b"\x02\x01\x00", 1)
+        },
+        {"revocation/root.crl": {"CRL_FORMAT"}},
+    ),
     "list-is-no-list": (
         lambda files: {"revocation/root.crl": b"x"},
         {"revocation/root.crl": {"CRL_FORMAT"}},
@@ -325,6 +357,30 @@ def test_a_bundle_that_is_no_container(tmp_path):
     report = verify(tmp_path / "P.zip", TRUST, LATER)
     assert (report.verdict, codes(report, "P.zip")) == (Verdict.FAILED, {"CONTAINER_NOT_CANONICAL"})
     assert [step.verdict for step in report.steps] == [Verdict.FAILED] + [None] * 8
+
+
+def test_the_texts_of_today_are_among_those_published():
+    # A text that changes is added to kit_files/published.txt; no line ever leaves it.
+    for name, text in (
+        (proof.README_FR, kit.README_FR),
+        (proof.README_EN, kit.README_EN),
+        (proof.SCRIPT, kit.VERIFY_SH),
+    ):
+        assert kit.is_published(name, text.encode())
+        assert not kit.is_published(name, text.encode() + b" ")
+
+
+def test_a_trusted_witness_is_checked(files, tmp_path):
+    secret = Ed25519PrivateKey.generate()
+    witness = NoteKey("witness.example", secret.public_key().public_bytes_raw(), 0x04)
+    trust = replace(TRUST, journal_keys=(*TRUST.journal_keys, witness))
+    note = files[proof.CHECKPOINT]
+    for sign, wanted in ((secret.sign, set()), (Ed25519PrivateKey.generate().sign, {"CHECKPOINT_COSIGNATURE"})):
+        files[proof.CHECKPOINT] = cosign(note, witness, sign, NOW)
+        assert codes(judge(files, tmp_path, trust=trust), proof.CHECKPOINT) == wanted
+    only = replace(TRUST, journal_keys=(witness,))
+    files[proof.CHECKPOINT] = note
+    assert codes(judge(files, tmp_path, trust=only)) == {"CHECKPOINT_SIGNATURE"}
 
 
 # --- trust directories

@@ -1,0 +1,130 @@
+"""What is not on the list is refused: no default, no fall-back, no other spelling."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from minutier import algorithms, der
+from minutier.algorithms import AlgorithmError
+from tests.support.pki import PSS_SHA256, new_key, rsa_key, sign
+
+BEFORE, AFTER = datetime(2026, 3, 31, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
+MESSAGE = b"signed attributes"
+RSA_OID, MGF1 = "1.2.840.113549.1.1.1", "1.2.840.113549.1.1.8"
+
+
+def verify(key, algorithm: bytes, signature: bytes, digest="sha256"):
+    return algorithms.verify_signature(key.public_key(), der.read(algorithm), digest, signature, MESSAGE)
+
+
+@pytest.mark.parametrize("name", ["md5", "sha1", "sha224", "blake2b", "SHA256", ""])
+def test_other_hashes_are_refused(name):
+    with pytest.raises(AlgorithmError):
+        algorithms.hash_identifier(name)
+    with pytest.raises(AlgorithmError):
+        algorithms.digest(name, b"")
+
+
+@pytest.mark.parametrize("name", ["sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512"])
+def test_listed_hashes_are_read_with_absent_or_null_parameters(name):
+    plain = algorithms.hash_identifier(name)
+    assert algorithms.read_hash(der.read(plain)) == name
+    with_null = der.sequence(*(item.encoded for item in der.read(plain).children()), der.null())
+    assert algorithms.read_hash(der.read(with_null)) == name
+    with pytest.raises(der.DerError):
+        algorithms.read_hash(der.read(der.sequence(der.read(plain).children()[0].encoded, der.integer(1))))
+
+
+def test_certificates_signed_over_a_weak_hash_do_not_count():
+    for weak in (hashes.SHA1(), hashes.MD5(), hashes.SHA224()):
+        with pytest.raises(AlgorithmError):
+            algorithms.check_certificate_hash(weak)
+    for good in (None, hashes.SHA256(), hashes.SHA3_512()):
+        algorithms.check_certificate_hash(good)
+
+
+def test_keys_count_by_kind_curve_and_size():
+    for key in (new_key(), rsa_key(), ed25519.Ed25519PrivateKey.generate(), ed448.Ed448PrivateKey.generate()):
+        algorithms.check_key(key.public_key(), AFTER)
+    algorithms.check_key(rsa_key(2048).public_key(), BEFORE)
+    refused = (
+        rsa_key(2048),
+        ec.generate_private_key(ec.SECP256K1()),
+        dsa.generate_private_key(2048),
+    )
+    for key in refused:
+        with pytest.raises(AlgorithmError):
+            algorithms.check_key(key.public_key(), AFTER)
+    with pytest.raises(AlgorithmError):
+        algorithms.check_key(rsa.generate_private_key(65537, 1024).public_key(), BEFORE)
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm"),
+    [
+        (new_key(), algorithms.identifier(algorithms.ECDSA_SHA256)),
+        (rsa_key(), algorithms.identifier("1.2.840.113549.1.1.11")),
+        (rsa_key(), der.sequence(der.oid(RSA_OID), der.null())),
+        (rsa_key(), PSS_SHA256),
+        (ed25519.Ed25519PrivateKey.generate(), algorithms.identifier("1.3.101.112")),
+    ],
+    ids=["ecdsa", "rsa-sha256", "rsa", "pss", "ed25519"],
+)
+def test_a_listed_signature_verifies_and_no_other(key, algorithm):
+    good = sign(key, MESSAGE, hashes.SHA256(), pss=algorithm == PSS_SHA256)
+    assert verify(key, algorithm, good) == der.read(algorithm).children()[0].as_oid()
+    for bad in (good[:-1] + bytes((good[-1] ^ 1,)), good[:-1], b""):
+        with pytest.raises(InvalidSignature):
+            verify(key, algorithm, bad)
+    with pytest.raises(AlgorithmError):  # the algorithm of another kind of key
+        verify(ed448.Ed448PrivateKey.generate(), algorithm, good)
+
+
+def test_a_signature_over_another_hash_than_the_digest_is_refused():
+    key = new_key()
+    good = key.sign(MESSAGE, ec.ECDSA(hashes.SHA256()))
+    with pytest.raises(AlgorithmError):
+        verify(key, algorithms.identifier(algorithms.ECDSA_SHA256), good, digest="sha512")
+
+
+def pss(*, hashed="sha256", masked="sha256", mask=MGF1, salt=32) -> bytes:
+    parameters = der.sequence(
+        der.context(0, algorithms.hash_identifier(hashed)),
+        der.context(1, der.sequence(der.oid(mask), algorithms.hash_identifier(masked))),
+        der.context(2, der.integer(salt)),
+    )
+    return der.sequence(der.oid("1.2.840.113549.1.1.10"), parameters)
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [pss(mask="2.999.1"), pss(masked="sha512"), pss(hashed="sha512"), pss(salt=513), pss(salt=-1)],
+    ids=["mask-function", "mask-hash", "hash", "salt-too-long", "salt-negative"],
+)
+def test_other_parameters_of_pss_are_refused(algorithm):
+    good = sign(rsa_key(), MESSAGE, hashes.SHA256(), pss=True)
+    assert verify(rsa_key(), pss(), good)
+    with pytest.raises(AlgorithmError):
+        verify(rsa_key(), algorithm, good)
+
+
+def test_a_salt_of_another_length_does_not_verify():
+    with pytest.raises(InvalidSignature):
+        verify(rsa_key(), pss(salt=20), sign(rsa_key(), MESSAGE, hashes.SHA256(), pss=True))
+
+
+def test_the_message_is_hashed_here():
+    # A signature over a digest given as message would let the signer choose what was hashed.
+    key = new_key()
+    with pytest.raises(InvalidSignature):
+        verify(
+            key,
+            algorithms.identifier(algorithms.ECDSA_SHA256),
+            key.sign(MESSAGE.ljust(32, b"\0"), ec.ECDSA(Prehashed(hashes.SHA256()))),
+        )
