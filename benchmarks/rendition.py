@@ -1,6 +1,6 @@
 """Speed of the rendition step, against a named baseline: the `ocrmypdf` command on the same files in the same run.
 
-    uv run python benchmarks/rendition.py --documents 40 --json
+    uv run python -m benchmarks.rendition --documents 40 --json
 
 Both sides make PDF/A-2b without OCR from generated born-digital papers, one document at a time, and validate what they
 wrote (`ocrmypdf --pdfa-backend internal` rests on the same validator). Ours runs in its isolated child, warm. The
@@ -16,13 +16,14 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pikepdf
 
+from benchmarks.rig import load_average, machine, say, scratch
 from tasks.limits import Limits
 from tasks.render import render
 from tasks.samples.paper import Paper, draw
@@ -78,20 +79,38 @@ def _rate(times: list[float]) -> dict[str, float]:
     }
 
 
-def measure(documents: int, baseline: int, pages: int) -> dict[str, object]:
-    """Run both sides and give their rates and the ratio ours/baseline (None without the baseline)."""
+def _command() -> str | None:
+    """Find ocrmypdf and what it needs; None, with a sentence for the reader, when something is absent."""
     program = Path(sys.executable).with_name("ocrmypdf")
     command = str(program) if program.exists() else shutil.which("ocrmypdf")
-    with tempfile.TemporaryDirectory() as directory:
-        files = papers(Path(directory), documents, pages)
+    absent = [name for name in ("tesseract", "gs") if shutil.which(name) is None]
+    if command is None:
+        say("rendition: no baseline, ocrmypdf is absent (uv sync installs it)")
+        return None
+    if absent:
+        say(f"rendition: no baseline, {' and '.join(absent)} absent (apt-get install tesseract-ocr ghostscript)")
+        return None
+    return command
+
+
+def measure(documents: int, baseline: int, pages: int) -> dict[str, Any]:
+    """Run both sides and give their rates and the ratio ours/baseline (None without the baseline)."""
+    command = _command() if baseline else None
+    load = load_average()
+    with scratch() as directory:
+        say(f"rendition: {documents} documents of {pages} page(s)")
+        files = papers(directory, documents, pages)
         _ours(files[0])  # starts and warms the worker
         ours = _rate(timed(_ours, files))
         theirs = None
-        if command and baseline:
+        if command:
+            say(f"rendition: {min(baseline, documents)} documents by ocrmypdf")
             _baseline(command, files[0])
             theirs = _rate(timed(lambda path: _baseline(command, path), files[:baseline]))
     ratio = ours["documents_per_second"] / theirs["documents_per_second"] if theirs else None
     return {
+        "machine": machine(),
+        "load_before_and_after": [load, load_average()],
         "documents": documents,
         "pages": pages,
         "minutier": ours,
@@ -100,6 +119,19 @@ def measure(documents: int, baseline: int, pages: int) -> dict[str, object]:
         "ocrmypdf": theirs,
         "ratio": round(ratio, 1) if ratio else None,
     }
+
+
+def rows(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Lay the result out as (what, figure, detail)."""
+    lines = []
+    for name, what in (("minutier", "rendition"), ("ocrmypdf", "baseline: ocrmypdf command")):
+        rate = result[name]
+        if rate:
+            detail = f"median {rate['median_ms']:.0f} ms, 95 % under {rate['p95_ms']:.0f} ms"
+            if name == "ocrmypdf":
+                detail += f", ratio {result['ratio']}"
+            lines.append((what, f"{rate['documents_per_second']:.1f} documents/s", detail))
+    return lines
 
 
 def main() -> None:
@@ -114,11 +146,8 @@ def main() -> None:
     if options.json:
         print(json.dumps(result, indent=2))
         return
-    for name in ("minutier", "ocrmypdf"):
-        rate = result[name]
-        if isinstance(rate, dict):
-            print(f"{name:9} {rate['documents_per_second']:8.2f} documents/s   median {rate['median_ms']:.1f} ms")
-    print(f"ratio     {result['ratio'] or 'not measured'}   (baseline: {result['baseline']})")
+    for what, figure, detail in rows(result):
+        print(f"{what:28} {figure:>20}   {detail}")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,15 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 
-from deployments import services, state
+from deployments import embedded_postgres, services, state
 from deployments.processes import Identity, last_lines, locked, stop, wait_until
 from minutier.errors import MinutierError, ServiceUnavailableError
+from storage.dev_ca import authority_of
 from storage.files import write_durably
 from storage.postgres_checks import check
 from storage.settings import Settings
@@ -61,6 +63,8 @@ def up(settings: Settings, say: Say = _silent) -> list[ServiceStatus]:
     does not start; what this call had started is stopped again.
     """
     _prepare_home(settings.home)
+    # Before anything starts: the authority of an archive that lives would otherwise make other keys.
+    authority_of(settings.home, datetime.now(UTC), born=embedded_postgres.cluster(settings.home).exists())
     with _alone(settings.home, say):
         wanted = settings.model_dump_json().encode()
         running = _supervisor(settings.home)

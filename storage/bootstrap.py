@@ -12,13 +12,13 @@ from pathlib import Path
 from psycopg.types.json import Jsonb
 
 from minutier.certificates import load_crl
-from minutier.errors import BadInputError, IntegrityFailureError, ServiceUnavailableError
+from minutier.errors import BadInputError, ServiceUnavailableError
 from minutier.events import Event
 from minutier.trust import load_trust
 from storage import journal
 from storage.archive import Archive, system_clock
 from storage.database import Database
-from storage.dev_ca import DevelopmentCa, create_development_ca
+from storage.dev_ca import DevelopmentCa, authority_of
 from storage.keys import KeyRing, load_journal_key, load_signer
 from storage.parse import open_store
 from storage.ports import ObjectStore
@@ -66,16 +66,9 @@ def open_archive(settings: Settings) -> Archive:
 
 
 def _authority(settings: Settings, database: Database) -> DevelopmentCa:
-    """Give the keys that the instance was born with: made once, and never again in silence when they are lost."""
     with database.transaction() as connection:
         born = connection.execute("SELECT 1 AS one FROM safe LIMIT 1").fetchone() is not None
-    if born and not (settings.home / "pki").exists():
-        raise IntegrityFailureError(
-            "KEYS_MISSING",
-            f"The keys and certificates of this archive are not in {settings.home / 'pki'}.",
-            remedy="Restore that directory from its backup; nothing was changed.",
-        )
-    return create_development_ca(settings.home, system_clock())
+    return authority_of(settings.home, system_clock(), born=born)
 
 
 def _open_replicas(settings: Settings, database: Database) -> Iterator[ObjectStore]:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from minutier.checkpoint import NoteKey
+from minutier.errors import IntegrityFailureError
 from storage.files import sync_directory, write_durably
 
 JOURNAL_NAME = "minutier-development-journal"
@@ -98,6 +99,20 @@ def create_development_ca(directory: Path, now: datetime) -> DevelopmentCa:
         if not anchor.exists():
             write_durably(anchor, source.read_bytes(), mode=0o644)
     return places
+
+
+def authority_of(home: Path, now: datetime, *, born: bool) -> DevelopmentCa:
+    """Give the authority of an archive: made when it is not `born` yet, and never made again in silence.
+
+    Raises IntegrityFailureError (`KEYS_MISSING`) for an archive that lives and whose keys are gone.
+    """
+    if born and not (home / "pki").exists():
+        raise IntegrityFailureError(
+            "KEYS_MISSING",
+            f"The keys and certificates of this archive are not in {home / 'pki'}.",
+            remedy="Restore that directory from its backup; nothing was changed.",
+        )
+    return create_development_ca(home, now)
 
 
 def _authority(now: datetime) -> dict[str, bytes]:

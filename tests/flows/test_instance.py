@@ -1,19 +1,23 @@
 """The embedded instance outlives the death of any of its processes, and leaves none behind."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
-from deployments import instance
+from deployments import doctor, instance, processes, state, supervisor
 from deployments.processes import wait_until
 from minutier.errors import ServiceUnavailableError
 from storage.settings import Settings, load_settings
+from tests.support.disks import room_for
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(300)]
 
@@ -51,6 +55,30 @@ def pid_of(settings: Settings, name: str) -> int:
     return pid
 
 
+def free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def say(home: Path, *words: str) -> tuple[int, Any]:
+    """Run one command of the command line; gives its exit code and the one JSON document it printed."""
+    program = "from deployments.cli import main; main()"
+    command = [sys.executable, "-c", program, "--home", str(home), "--json", *words]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MINUTIER_", "PREFECT_"))}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def levels(found: list[dict[str, str]]) -> dict[str, str]:
+    return {each["name"]: each["level"] for each in found}
+
+
 def healthy(settings: Settings) -> bool:
     return all(each.health == "healthy" for each in instance.status(settings))
 
@@ -61,6 +89,20 @@ def test_up_starts_every_service(settings):
     assert {each.health for each in found.values()} == {"healthy"}
     assert instance.prefect_api_url(settings) == found["prefect"].address + "/api"
     assert instance.tsa_urls(settings) == (found["tsa"].address,)
+
+
+def test_status_and_doctor_of_a_running_instance(settings):
+    code, found = say(settings.home, "status")
+    assert code == 0
+    assert [(each["name"], each["health"]) for each in found] == [
+        (name, "healthy") for name in ("supervisor", "postgresql", "tsa", "prefect", "worker")
+    ]
+    code, found = say(settings.home, "doctor")
+    assert code == 0
+    found = levels(found)
+    for name in ("postgresql", "tsa", "prefect", "worker", "supervisor"):
+        assert found[f"service {name}"] == "ok"
+    assert found["database clock"] == found["database version"] == "ok"
 
 
 def test_no_address_holds_a_password(settings):
@@ -122,7 +164,8 @@ def test_a_new_supervisor_adopts_the_services_of_a_killed_one(settings):
 
 
 def test_two_ups_at_once_do_the_work_once(settings):
-    instance.down(settings)
+    os.kill(pid_of(settings, "supervisor"), signal.SIGKILL)
+    instance.down(settings)  # finds what the dead supervisor left
     assert processes_of(settings.home) == []
     failures: list[Exception] = []
 
@@ -133,11 +176,14 @@ def test_two_ups_at_once_do_the_work_once(settings):
             failures.append(error)
 
     threads = [threading.Thread(target=up) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    lost = state.read(settings.home).ports()["tsa"]
+    with socket.create_server(("127.0.0.1", lost)):  # meanwhile a stranger has taken the port of a service
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert failures == []
+    assert state.read(settings.home).ports()["tsa"] != lost
     supervisors = [line for line in processes_of(settings.home) if "deployments.supervisor" in line]
     assert len(supervisors) == 1
     assert healthy(settings)
@@ -163,7 +209,107 @@ def test_everything_killed_at_once_comes_back(settings):
 
 
 def test_down_leaves_nothing_and_may_be_said_twice(settings):
+    ports = state.read(settings.home).ports()
+    assert sorted(ports) == ["postgresql", "prefect", "tsa"]
+    assert not any(free(port) for port in ports.values())
     instance.down(settings)
     instance.down(settings)
     assert processes_of(settings.home) == []
+    assert all(free(port) for port in ports.values())
     assert {each.health for each in instance.status(settings)} == {"stopped"}
+
+
+def test_status_and_doctor_of_a_stopped_instance(settings):
+    code, found = say(settings.home, "status")
+    assert (code, {each["health"] for each in found}) == (3, {"stopped"})
+    code, found = say(settings.home, "doctor")
+    assert code == 0
+    assert levels(found)["service postgresql"] == "warning"
+    for each in found:
+        assert sorted(each) == ["detail", "level", "name", "remedy"]
+        assert each["remedy"] or each["level"] == "ok" or each["name"] == "clock"
+
+
+def test_a_new_home_is_looked_at_and_not_touched(tmp_path):
+    code, found = say(tmp_path / "new", "doctor")
+    assert code == 0
+    assert levels(found)["replica 1"] == levels(found)["service postgresql"] == "warning"
+    assert say(tmp_path / "new", "down") == (0, {"stopped": True})
+    assert not (tmp_path / "new").exists()
+
+
+def test_doctor_says_which_feature_lacks_what(tmp_path, monkeypatch):
+    (tmp_path / "keys").mkdir()  # documents were archived here: a store that is away is no new one
+    (tmp_path / "auth").write_text("no colon")
+    (tmp_path / "credentials").write_text("nothing")
+    value = load_settings(
+        tmp_path,
+        {
+            "MINUTIER_REPLICAS": "s3+http://127.0.0.1:9/archive,dir:here",
+            "MINUTIER_REPLICA_CREDENTIALS": "credentials",
+            "MINUTIER_PREFECT_AUTH_FILE": "auth",
+            "MINUTIER_CLAMD": "127.0.0.1:9",
+            "PREFECT_API_URL": "http://127.0.0.1:9/api",
+        },
+    )
+    found = {each.name: each for each in doctor.doctor(value)}
+    assert found["replica 2"].level == "missing"
+    assert found["replica 1"].level == found["antivirus"].level == found["services"].level == "missing"
+    assert "credentials" in found["replica 1"].detail
+    assert "user:password" in found["services"].detail
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(doctor, "PACKAGES", (("no-such-package", "nothing at all"),))
+    found = {each.name: each for each in doctor.doctor(load_settings(tmp_path, {}))}
+    assert found["package no-such-package"].level == "missing"
+    assert "nothing at all" in found["package no-such-package"].detail
+    for program, feature, package in doctor.PROGRAMS:
+        assert found[program].level == "warning"
+        assert feature in found[program].detail
+        assert package in found[program].remedy
+
+
+ELSEWHERE = {
+    "MINUTIER_DATABASE_URL": "postgresql://me:hidden@127.0.0.1:9/x",
+    "PREFECT_API_URL": "http://127.0.0.1:9/api",
+}
+
+
+def test_a_service_that_cannot_start_is_given_up_with_the_reason(tmp_path):
+    (tmp_path / "pki").mkdir()  # an authority without its files
+    value = load_settings(tmp_path, ELSEWHERE)
+    with pytest.raises(ServiceUnavailableError) as failed:
+        instance.up(value)
+    assert failed.value.code == "SERVICE_NOT_STARTED"
+    assert "tsa does not start" in failed.value.message
+    assert "FileNotFoundError" in failed.value.message
+    assert processes_of(tmp_path) == []
+
+
+def test_services_run_elsewhere_are_looked_at_and_named_without_their_password(tmp_path, monkeypatch):
+    monkeypatch.setattr(instance, "OTHERS_PATIENCE", 1.0)
+    value = load_settings(tmp_path, ELSEWHERE)
+    with pytest.raises(ServiceUnavailableError) as failed:
+        instance.up(value)
+    assert failed.value.code == "SERVICE_UNHEALTHY"
+    assert "postgresql://me@127.0.0.1:9/x" in failed.value.message
+    assert "hidden" not in failed.value.message
+    assert [each.name for each in instance.status(value)] == ["supervisor", "tsa", "database", "prefect"]
+    assert processes_of(tmp_path) == []
+
+
+def test_a_full_disk_does_not_end_the_supervisor(tmp_path, monkeypatch):
+    value = load_settings(tmp_path, ELSEWHERE | {"MINUTIER_TSA_URLS": "http://127.0.0.1:9/"})
+    keeper = supervisor.Supervisor(value)
+    with room_for(0):
+        keeper._write()
+    assert state.read(tmp_path).supervisor is None
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "tsa.log").write_bytes(b"x" * 100)
+    monkeypatch.setattr(processes, "LOG_BYTES", 10)
+    with room_for(50):
+        keeper._rotate_logs()
+    assert (tmp_path / "logs" / "tsa.log").stat().st_size == 100
+    keeper._rotate_logs()
+    assert (tmp_path / "logs" / "tsa.log").stat().st_size == 0
+    keeper._write()
+    assert state.read(tmp_path).supervisor == processes.Identity.of(os.getpid())

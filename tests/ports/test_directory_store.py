@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from minutier.errors import BadInputError, PolicyRefusedError, ServiceUnavailableError
-from storage import durable
+from storage import files as durable
 from storage.directory import DirectoryStore
 from storage.memory import ManualClock
+from tests.support.disks import room_for
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(days=7)
@@ -40,10 +41,11 @@ def files(store):
 
 
 def test_layout_and_modes(store, source):
+    os.umask(before := os.umask(0))
     version = store.put("demo/a", source, LATER).version_id
     assert files(store) == [f"demo/a/{version}.bin", f"demo/a/{version}.lock.json", "store.json"]
     for path in (store.root / "demo/a").iterdir():
-        assert stat.S_IMODE(path.stat().st_mode) == 0o444
+        assert stat.S_IMODE(path.stat().st_mode) == 0o444 & ~before
     lock = (store.root / f"demo/a/{version}.lock.json").read_bytes()
     assert lock == (
         b'{"format":"minutier-lock/1","legal_hold":"OFF","mode":"COMPLIANCE","retain_until":"2026-03-08T12:00:00Z"}'
@@ -71,37 +73,32 @@ def test_newest_first_even_when_the_clock_goes_back(store, source, clock):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_leaves_nothing_behind(store, source, monkeypatch, code):
-    before = files(store)
-    written = []
+    before, asked = files(store), []
 
-    def short_then_full(descriptor, data):
-        """Take 100 bytes of the document, then be full, as a real disk does."""
-        if len(data) < 1000 and not written:  # the lock file still fits
-            return real(descriptor, data)
-        if written:
+    def full_for_the_document(descriptor):
+        asked.append(descriptor)
+        if len(asked) > 2:  # the lock file and its directory still fit
             raise OSError(code, os.strerror(code))
-        written.append(real(descriptor, bytes(data[:100])))
-        return written[0]
 
-    real = os.write
-    monkeypatch.setattr(durable.os, "write", short_then_full)
+    monkeypatch.setattr(durable.os, "fsync", full_for_the_document)
+    (store.root / "demo" / "a").mkdir(parents=True)
     with pytest.raises(ServiceUnavailableError) as full:
         store.put("demo/a", source, LATER)
     assert full.value.code == "DISK_FULL"
-    assert written == [100]
     assert files(store) == before
     assert store.versions("demo/a") == []
 
 
-def test_short_writes_are_completed(store, source, monkeypatch):
-    real = os.write
-    monkeypatch.setattr(durable.os, "write", lambda descriptor, data: real(descriptor, bytes(data[:777])))
-    version = store.put("demo/a", source, LATER)
-    with store.open("demo/a", version.version_id) as stream:
-        assert stream.read() == source.read_bytes()
+def test_a_document_larger_than_the_room_leaves_nothing_behind(store, source):
+    """The kernel itself cuts the write short and refuses the rest."""
+    before = files(store)
+    with room_for(1000), pytest.raises(ServiceUnavailableError) as full:
+        store.put("demo/a", source, LATER)
+    assert full.value.code == "DISK_FULL"
+    assert files(store) == before
 
 
-@pytest.mark.parametrize("call", ["fsync", "fchmod", "open"])
+@pytest.mark.parametrize("call", ["fsync", "posix_fadvise", "open"])
 def test_a_failing_disk_is_unavailable_and_keeps_nothing(store, source, monkeypatch, call):
     def fail(*_, **__):
         raise OSError(errno.EIO, "Input/output error")
