@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
@@ -55,13 +55,17 @@ def deposit_documents(title: str, tickets: list[Ticket]) -> State[Any]:
 
 def arrived(futures: Iterable[PrefectFuture[Any]]) -> list[Ticket]:
     """Wait for a step on every document; give the tickets of those for which it succeeded."""
-    results = (future.result(raise_on_failure=False) for future in futures)
+    futures = list(futures)
+    wait(futures)
+    results = (future.result() for future in futures if future.state.is_completed())
     return [result for result in results if isinstance(result, Ticket)]
 
 
 def first_failure(*steps: Iterable[PrefectFuture[Any]]) -> MinutierError | None:
     """Give the first expected error that stopped a document, None when every step ended well."""
-    results = (future.result(raise_on_failure=False) for step in steps for future in step)
+    # A step whose document was stopped before it has no result to ask for: it never ran.
+    failed = (future for step in steps for future in step if future.state.is_failed())
+    results = (future.result(raise_on_failure=False) for future in failed)
     return next((result for result in results if isinstance(result, MinutierError)), None)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tasks.samples.feeds import generate
 from tests.support.cli import command, environment, minutier
 from tests.support.postgres import free_port
 
@@ -33,6 +34,11 @@ def pdf(path, mark="one"):
     return path
 
 
+def sparse(path, size):
+    path.touch()
+    os.truncate(path, size)
+
+
 def counted(home):
     return minutier(home, "count").json["states"]
 
@@ -50,7 +56,8 @@ def refused(home, code, exit_code, *arguments, env=None):
 
 
 def test_the_whole_verbs_on_one_document(instance, tmp_path):
-    source, digest = pdf(tmp_path / "whole.pdf", "whole"), ""
+    generate(tmp_path / "feed", "mairie")
+    source = next(path for path in (tmp_path / "feed").rglob("*.pdf") if "plan" in path.name)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     note = tmp_path / "note.json"
     note.write_text('{"title": "Façade nord"}', "utf-8")
@@ -123,13 +130,12 @@ def test_unknown_usage_is_exit_2(instance, arguments):
     ("name", "make", "code"),
     [
         ("empty.pdf", lambda path: path.write_bytes(b""), "EMPTY"),
-        ("large.pdf", lambda path: os.truncate(path.open("xb").fileno(), 3 * 2**30), "TOO_LARGE"),
+        ("large.pdf", lambda path: sparse(path, 3 * 2**30), "TOO_LARGE"),
         ("cut.pdf", lambda path: path.write_bytes(PDF[:60]), "DAMAGED"),
         ("noise.bin", lambda path: path.write_bytes(bytes(range(256)) * 10), "FORMAT_UNKNOWN"),
         ("image.pdf", lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40)), None),
     ],
 )
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_bad_document_ends_refused_with_both_sentences(instance, tmp_path, name, make, code):
     path = tmp_path / name
     make(path)
