@@ -1,0 +1,180 @@
+"""The flows on a real Prefect server: by the worker from a deployment, and by the command line."""
+
+import csv
+import os
+import shutil
+import time
+from collections import Counter
+
+import httpx
+import pytest
+
+from tasks.samples.feeds import generate
+from tests.support.cli import minutier
+
+pytestmark = [pytest.mark.embedded, pytest.mark.timeout(600)]
+
+ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+@pytest.fixture(scope="module")
+def prefect(instance):
+    """A client of the instance's Prefect API."""
+    (address,) = [item["address"] for item in minutier(instance, "status").json if item["name"] == "prefect"]
+    with httpx.Client(base_url=f"{address}/api", timeout=30) as client:
+        yield client
+
+
+def ask(client, path, **body):
+    answer = client.post(path, json=body)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def deliver(folder, feed, batch):
+    """Put one sample batch at a door, as if it had been there for an hour; gives its expected lines and its folder."""
+    made = folder / "made"
+    expected = [line for line in generate(made, feed) if line.batch == batch]
+    target = folder / "door" / batch
+    shutil.copytree(made / batch, target)
+    past = time.time() - 3600
+    os.utime(target / "bordereau.csv", (past, past))
+    return expected, target
+
+
+def receipt(folder):
+    text = (folder / "accuse.csv").read_text("utf-8-sig")
+    return list(csv.DictReader(text.splitlines(), delimiter=";"))
+
+
+def run_of(client, deployment, **parameters):
+    """Start a run of a deployment and wait for its end."""
+    found = client.get(f"/deployments/name/{deployment}").raise_for_status().json()
+    run = ask(client, f"/deployments/{found['id']}/create_flow_run", parameters=parameters)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        now = client.get(f"/flow_runs/{run['id']}").raise_for_status().json()
+        if now["state_type"] in ENDED:
+            return now
+        time.sleep(0.5)
+    raise AssertionError(f"the run did not end: {now['state_name']}")
+
+
+def below(client, run):
+    """Give every run started by a run, with their task runs."""
+    tasks = ask(client, "/task_runs/filter", task_runs={}, flow_runs={"id": {"any_": [run["id"]]}}, limit=200)
+    runs = ask(
+        client,
+        "/flow_runs/filter",
+        flow_runs={"parent_task_run_id": {"any_": [each["id"] for each in tasks]}},
+        limit=200,
+    )
+    ids = [each["id"] for each in runs]
+    inner = ask(client, "/task_runs/filter", flow_runs={"id": {"any_": ids}}, limit=200)
+    return runs, tasks + inner
+
+
+@pytest.fixture(scope="module")
+def taken(instance, prefect, tmp_path_factory):
+    """One batch taken by the worker: its run, the lines expected, and the folder it was left in."""
+    expected, folder = deliver(tmp_path_factory.mktemp("garage"), "garage", "2026-03-04_garage")
+    run = run_of(prefect, "intake/garage", feed="garage", directory=str(folder.parent))
+    return run, expected, folder
+
+
+def test_the_worker_takes_a_batch_to_its_end(instance, taken):
+    run, expected, folder = taken
+    assert (run["state_type"], run["name"], "garage" in run["tags"]) == ("COMPLETED", "intake · garage", True)
+    wanted = Counter("" if line.outcome in ("archived", "duplicate") else line.outcome for line in expected)
+    lines = receipt(folder)
+    assert Counter(line["motif"] for line in lines) == wanted
+    assert len(wanted) >= 2
+    for line in lines:
+        assert line["etat"] == ("refusé" if line["motif"] else "archivé")
+        assert bool(line["explication"]) == bool(line["motif"])
+    again = minutier(instance, "intake", "garage", "--dir", folder.parent)
+    assert (again.code, again.json["batches"]) == (0, [])
+
+
+def test_runs_and_steps_bear_names_that_people_understand(prefect, taken):
+    runs, tasks = below(prefect, taken[0])
+    dossiers = {line.dossier for line in taken[1] if line.outcome == "archived"}
+    for dossier in dossiers:
+        assert any(dossier in run["name"] for run in runs), dossier
+    reference = next(line.reference for line in taken[1] if line.outcome == "archived")
+    steps = {task["name"].split(" · ")[0] for task in tasks if reference in task["name"]}
+    assert steps == {"screen", "render", "seal", "store", "commit", "lock", "attest"}
+    assert {run["state_name"] for run in runs} >= {"Archived"}
+
+
+def test_prefect_holds_no_file_name_and_no_title(prefect, taken):
+    run, _, folder = taken
+    runs, tasks = below(prefect, run)
+    ids = [run["id"], *(each["id"] for each in runs)]
+    logs = ask(prefect, "/logs/filter", logs={"flow_run_id": {"any_": ids}}, limit=200)
+    artifacts = ask(prefect, "/artifacts/filter", artifacts={"flow_run_id": {"any_": ids}}, limit=200)
+    assert artifacts
+    assert "archived" in str(artifacts)
+    held = str((run, runs, tasks, logs, artifacts))
+    with (folder / "bordereau.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter=";"))
+    for row in rows:
+        assert row["fichier"] not in held
+        assert row["titre"] not in held
+
+
+def test_the_nightly_sweep_heals_and_says_so_on_its_page(instance, prefect, taken):
+    archive_id = next(line["archive_id"] for line in receipt(taken[2]) if not line["motif"])
+    (path,) = (instance / "replicas" / "a" / "garage" / archive_id / "original.age").glob("*.bin")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+    run = run_of(prefect, "integrity/nightly")
+    assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Healed")
+    shown = ask(prefect, "/artifacts/filter", artifacts={"flow_run_id": {"any_": [run["id"]]}}, limit=50)
+    by_key = {artifact["key"]: artifact for artifact in shown}
+    assert {"sweep", "sweep-findings", "sweep-progress"} <= by_key.keys()
+    assert "| healed | 1 |" in by_key["sweep"]["data"]
+    assert archive_id in by_key["sweep-findings"]["data"]
+    events = [line["event"] for line in minutier(instance, "journal", archive_id).json]
+    assert events[-2:] == ["copy:damaged", "copy:healed"]
+    second = run_of(prefect, "integrity/nightly")
+    assert second["state_name"] == "Clean"
+
+
+def test_every_schedule_is_on_paris_time_and_has_runs_to_come(prefect, instance):
+    found = ask(prefect, "/deployments/filter", limit=50)
+    names = {each["name"] for each in found}
+    assert names == {"garage", "mairie", "by-hand", "nightly"}
+    schedules = [schedule["schedule"] for each in found for schedule in each["schedules"]]
+    assert {schedule["timezone"] for schedule in schedules} == {"Europe/Paris"}
+    assert all(each["global_concurrency_limit"]["limit"] >= 1 for each in found)
+    deadline = time.monotonic() + 120
+    while not (coming := ask(prefect, "/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})):
+        assert time.monotonic() < deadline, "no scheduled run was made"
+        time.sleep(1)
+    assert {run["deployment_id"] for run in coming} <= {each["id"] for each in found}
+
+
+def test_one_bad_manifest_holds_back_no_other_batch(instance, tmp_path):
+    _, folder = deliver(tmp_path, "mairie", "2026-03-02_mairie")
+    broken = folder.parent / "2026-03-03_broken"
+    broken.mkdir()
+    (broken / "bordereau.csv").write_text("what is this\n", "ascii")
+    answer = minutier(instance, "intake", "mairie", "--dir", folder.parent)
+    assert (answer.code, answer.json["error"]["code"]) == (2, "BAD_MANIFEST")
+    assert "2026-03-03_broken" in answer.err
+    assert [batch["batch"] for batch in answer.json["batches"]] == ["2026-03-02_mairie"]
+    assert "en cours" not in {line["etat"] for line in receipt(folder)}
+
+
+def test_a_batch_whose_files_are_still_coming_waits(instance, tmp_path):
+    _, folder = deliver(tmp_path, "mairie", "2026-03-03_mairie")
+    late = next(path for path in folder.iterdir() if path.suffix == ".pdf")
+    kept = late.read_bytes()
+    late.write_bytes(kept[:100])
+    os.utime(folder / "bordereau.csv")
+    answer = minutier(instance, "intake", "mairie", "--dir", folder.parent)
+    assert (answer.code, answer.json["batches"]) == (0, [])
+    assert not (folder / "accuse.csv").exists()
