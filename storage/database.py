@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
@@ -16,6 +18,7 @@ from storage.postgres_checks import check
 
 Connection = psycopg.Connection[DictRow]
 
+_IDLE_SECONDS = 1.0
 _MIGRATION_LOCK = 0x6D696E7574696572  # "minutier"
 
 
@@ -24,6 +27,7 @@ class Database:
 
     def __init__(self, url: str, *, size: int = 16, timeout: float = 10.0) -> None:
         self._url = url
+        self._used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
             min_size=1,
@@ -31,7 +35,7 @@ class Database:
             timeout=timeout,
             open=False,
             kwargs={"row_factory": dict_row, "connect_timeout": 5, "application_name": "minutier"},
-            check=ConnectionPool.check_connection,
+            check=self._check,
         )
 
     def open(self) -> None:
@@ -51,12 +55,18 @@ class Database:
         """Close every connection."""
         self._pool.close()
 
+    def _check(self, connection: Connection) -> None:
+        """Try a connection that was idle before it is given out; one used a moment ago has just answered."""
+        if time.monotonic() - self._used.get(connection, 0.0) > _IDLE_SECONDS:
+            ConnectionPool.check_connection(connection)
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Run one transaction: committed when the block ends, rolled back when it raises."""
         try:
             with self._pool.connection() as connection:
                 yield connection
+            self._used[connection] = time.monotonic()
         except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise _down(error) from error
 

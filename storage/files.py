@@ -60,6 +60,14 @@ def durable_writer(
             written.unlink()
 
 
+def publish(written: Path, path: Path) -> None:
+    """Give a complete file its name, durably: flushed, renamed on the same file system, the directory flushed too."""
+    with written.open("rb") as stream:
+        os.fsync(stream.fileno())
+    written.replace(path)
+    sync_directory(path.parent)
+
+
 def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write a small file so that it is either whole and durable, or as it was before; errors as `durable_writer`."""
     with durable_writer(path, mode=mode) as stream:

@@ -18,6 +18,7 @@ from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.database import Connection
 from storage.dev_ca import JOURNAL_NAME
+from storage.files import publish
 from storage.reading import fetch, require_archived
 
 ORIGIN = JOURNAL_NAME
@@ -98,4 +99,4 @@ def write_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
         )
         written = Path(folder) / "proof.zip"
         proof.assemble(parts, written)
-        written.replace(target)
+        publish(written, target)

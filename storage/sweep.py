@@ -18,7 +18,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from minutier.errors import IntegrityFailureError, ServiceUnavailableError
+from minutier.errors import IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
 from minutier.events import Event, format_time
 from storage import catalogue, journal
 from storage.archive import Archive
@@ -26,7 +26,7 @@ from storage.catalogue import Copy, StoredObject
 from storage.files import durable_writer
 from storage.reading import CopyFinding, examine
 from storage.reception import quarantine
-from storage.vault import lock_copy, place
+from storage.vault import lock_version, place
 
 _SLICE = 200
 
@@ -84,15 +84,17 @@ def sweep(
             waiting = catalogue.copies_to_check(connection, started, _SLICE)
         if not waiting:
             break
+        looked_at: list[tuple[Copy, str]] = []
         for item, copy in waiting:
             finding = examine(archive, item, copy)
             outcome = "good" if finding.outcome == "good" else _act_on(archive, item, copy, finding)
             if finding.outcome != "good":
                 findings.append(finding)
             counts.update({outcome: 1, "copies": 1, "bytes": item.size})
-            _mark(archive, copy, outcome)
+            looked_at.append((copy, outcome))
             if time.monotonic() >= deadline:
                 break
+        _mark(archive, looked_at)
         progress(counts["copies"], _remaining(archive, started))
     clean_spool(archive)
     report = SweepReport(
@@ -140,9 +142,13 @@ def heal(archive: Archive, item: StoredObject, copy: Copy) -> bool:
 
 
 def _replace(archive: Archive, item: StoredObject, copy: Copy, staged: Path, until: datetime) -> None:
-    version = place(archive, archive.replica(copy.replica), item, staged)
+    replica = archive.replica(copy.replica)
+    version = place(archive, replica, item, staged)
+    # Locked before anything points to it: a crash here leaves a version that the next sweep finds and adopts.
+    lock_version(replica, item.key, version.version_id, until)
     with archive.database.transaction() as connection:
         catalogue.put_copy(connection, item, copy.replica, version.version_id, archive.clock())
+        catalogue.set_copy(connection, copy, locked_until=until)
         journal.append(
             connection,
             Event.COPY_HEALED,
@@ -155,12 +161,6 @@ def _replace(archive: Archive, item: StoredObject, copy: Copy, staged: Path, unt
                 "new_version": version.version_id,
             },
         )
-        healed = next(
-            found
-            for found in catalogue.copies(connection, item.archive_id)
-            if (found.role, found.replica) == (item.role, copy.replica)
-        )
-    lock_copy(archive, item, healed, until)
 
 
 def _act_on(archive: Archive, item: StoredObject, copy: Copy, finding: CopyFinding) -> str:
@@ -176,15 +176,20 @@ def _act_on(archive: Archive, item: StoredObject, copy: Copy, finding: CopyFindi
         )
     try:
         return "healed" if heal(archive, item, copy) else "unhealed"
-    except (ServiceUnavailableError, IntegrityFailureError):
+    except (ServiceUnavailableError, IntegrityFailureError, PolicyRefusedError):
         return "unhealed"
 
 
-def _mark(archive: Archive, copy: Copy, outcome: str) -> None:
-    # An unhealed or unreachable copy is marked as looked at, so that the sweep moves on, and stays visible as damaged.
-    health = {"good": "good", "healed": "good", "unhealed": "damaged"}.get(outcome, copy.health)
+def _mark(archive: Archive, looked_at: list[tuple[Copy, str]]) -> None:
+    """Record a slice of copies as looked at, in one transaction: after a crash they are read once more.
+
+    An unhealed or unreachable copy is marked too, so that the sweep moves on, and stays visible as damaged.
+    """
+    now = archive.clock()
     with archive.database.transaction() as connection:
-        catalogue.set_copy(connection, copy, checked_at=archive.clock(), health=health)
+        for copy, outcome in looked_at:
+            health = {"good": "good", "healed": "good", "unhealed": "damaged"}.get(outcome, copy.health)
+            catalogue.set_copy(connection, copy, checked_at=now, health=health)
 
 
 def _remaining(archive: Archive, started: datetime) -> int:

@@ -19,9 +19,8 @@ from minutier.fingerprint import Fingerprint, fingerprint_file, fingerprint_stre
 from minutier.seal import seal
 from storage import catalogue, journal
 from storage.archive import Archive
-from storage.catalogue import Copy, Deposit, StoredObject
+from storage.catalogue import Deposit, StoredObject
 from storage.database import Connection
-from storage.files import write_durably
 from storage.keys import encrypt_file
 from storage.ports import ObjectStore, ObjectVersion
 from storage.reception import current
@@ -43,14 +42,19 @@ def store_deposit(archive: Archive, archive_id: str) -> Deposit:
         deposit = current(archive, archive_id)
         if deposit.state != "STAMPED":
             return deposit
-        recipient = _document_key(archive, deposit)
-        for role, source in _sources(archive, deposit).items():
-            item, staged = _stage(archive, deposit, role, source, recipient)
-            for replica in archive.replicas:
-                version = place(archive, replica, item, staged)
-                with archive.database.transaction() as connection:
-                    catalogue.put_copy(connection, item, replica.name, version.version_id, archive.clock())
-        _advance(archive, deposit, "STORED")
+        staged = _stage(archive, deposit, _document_key(archive, deposit))
+        placed = [
+            (item, replica.name, place(archive, replica, item, path).version_id)
+            for item, path in staged
+            for replica in archive.replicas
+        ]
+
+        def record(connection: Connection) -> dict[str, str | int]:
+            for item, replica, version_id in placed:
+                catalogue.put_copy(connection, item, replica, version_id, archive.clock())
+            return {}
+
+        _advance(archive, deposit, "STORED", record)
     return current(archive, archive_id)
 
 
@@ -81,22 +85,31 @@ def commit_deposit(archive: Archive, archive_id: str) -> Deposit:
 def lock_deposit(archive: Archive, archive_id: str) -> Deposit:
     """Extend the lock of every version of a COMMITTED deposit to its term, set the legal hold, and verify both."""
     deposit = current(archive, archive_id)
-    if deposit.state != "COMMITTED" or deposit.retain_until is None:
+    until = deposit.retain_until
+    if deposit.state != "COMMITTED" or until is None:
         return deposit
     with archive.database.transaction() as connection:
         items = catalogue.objects(connection, archive_id)
         copies = catalogue.copies(connection, archive_id)
     for copy in copies:
-        lock_copy(archive, items[copy.role], copy, deposit.retain_until)
-    _advance(archive, deposit, "LOCKED")
+        lock_version(archive.replica(copy.replica), items[copy.role].key, copy.version_id, until)
+
+    def record(connection: Connection) -> dict[str, str | int]:
+        for copy in copies:
+            catalogue.set_copy(connection, copy, locked_until=until)
+        return {}
+
+    _advance(archive, deposit, "LOCKED", record)
     return current(archive, archive_id)
 
 
-def lock_copy(archive: Archive, item: StoredObject, copy: Copy, until: datetime) -> None:
-    """Lock one copy to `until` with the legal hold, check what the store then says, and record it."""
-    replica = archive.replica(copy.replica)
-    replica.extend_lock(item.key, copy.version_id, until, legal_hold=True)
-    state = replica.lock_state(item.key, copy.version_id)
+def lock_version(replica: ObjectStore, key: str, version_id: str, until: datetime) -> None:
+    """Lock one version to `until` with the legal hold, and check what the store then says.
+
+    Raises PolicyRefusedError (`STORE_DOES_NOT_LOCK`) when it says less.
+    """
+    replica.extend_lock(key, version_id, until, legal_hold=True)
+    state = replica.lock_state(key, version_id)
     # Stores keep whole seconds or milliseconds: a sub-second difference is not a shorter retention.
     if state.retain_until is None or state.retain_until < until - timedelta(seconds=1) or not state.legal_hold:
         raise PolicyRefusedError(
@@ -104,8 +117,6 @@ def lock_copy(archive: Archive, item: StoredObject, copy: Copy, until: datetime)
             f"Replica {replica.name} did not keep the lock to its term.",
             remedy="Run `minutier store probe`; do not rely on this replica.",
         )
-    with archive.database.transaction() as connection:
-        catalogue.set_copy(connection, copy, locked_until=until)
 
 
 def attest_deposit(archive: Archive, archive_id: str) -> Deposit:
@@ -136,9 +147,11 @@ def matches(replica: ObjectStore, version: ObjectVersion, item: StoredObject) ->
     """Read a version whole and say whether its bytes are the object's: both digests and the size."""
     if version.size != item.size:
         return False
-    return read_fingerprint(replica, version.key, version.version_id) == Fingerprint(
-        item.sha256, item.sha3_512, item.size
-    )
+    return read_fingerprint(replica, version.key, version.version_id) == _fingerprint(item)
+
+
+def _fingerprint(item: StoredObject) -> Fingerprint:
+    return Fingerprint(item.sha256, item.sha3_512, item.size)
 
 
 def read_fingerprint(replica: ObjectStore, key: str, version_id: str) -> Fingerprint:
@@ -187,28 +200,32 @@ def _sources(archive: Archive, deposit: Deposit) -> dict[str, Path]:
             raise IntegrityFailureError(
                 "PART_MISSING", f"The deposit has no {role}.", remedy="Keep the instance as it is and report this."
             )
+        # Not flushed: the catalogue holds these bytes, and the next run writes them again.
         sources[role] = archive.spooled(deposit.archive_id, role)
-        write_durably(sources[role], data)
+        sources[role].write_bytes(data)
     return sources
 
 
-def _stage(archive: Archive, deposit: Deposit, role: str, source: Path, recipient: str) -> tuple[StoredObject, Path]:
-    """Encrypt a file once and remember its digests: a later run must put the very same bytes to adopt what is there."""
-    staged = archive.spooled(deposit.archive_id, f"objects/{role}.age")
+def _stage(archive: Archive, deposit: Deposit, recipient: str) -> list[tuple[StoredObject, Path]]:
+    """Encrypt each file once and remember the digests: a later run puts the very same bytes, and adopts what is there.
+
+    The digests are in the catalogue before the first byte is on a store.
+    """
     with archive.database.transaction() as connection:
-        known = catalogue.objects(connection, deposit.archive_id).get(role)
-    if known is not None and staged.exists():
-        expected = Fingerprint(known.sha256, known.sha3_512, known.size)
-        if fingerprint_file(staged) == expected:
-            return known, staged
-    staged.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    encrypt_file(source, staged, recipient)
-    digest = fingerprint_file(staged)
-    key = object_key(deposit, role)
-    item = StoredObject(deposit.archive_id, role, key, digest.sha256, digest.sha3_512, digest.size)
+        known = catalogue.objects(connection, deposit.archive_id)
+    staged: list[tuple[StoredObject, Path]] = []
+    for role, source in _sources(archive, deposit).items():
+        path, item = archive.spooled(deposit.archive_id, f"objects/{role}.age"), known.get(role)
+        if item is None or not path.exists() or fingerprint_file(path) != _fingerprint(item):
+            encrypt_file(source, path, recipient)
+            digest = fingerprint_file(path)
+            key = object_key(deposit, role)
+            item = StoredObject(deposit.archive_id, role, key, digest.sha256, digest.sha3_512, digest.size)
+        staged.append((item, path))
     with archive.database.transaction() as connection:
-        catalogue.put_object(connection, item)
-    return item, staged
+        for item, _ in staged:
+            catalogue.put_object(connection, item)
+    return staged
 
 
 def place(archive: Archive, replica: ObjectStore, item: StoredObject, staged: Path) -> ObjectVersion:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -11,7 +10,7 @@ from storage import catalogue
 from storage.archive import Archive
 from storage.bootstrap import current_archive
 from storage.catalogue import Deposit
-from storage.files import sync_directory
+from storage.files import publish
 from storage.reception import current
 from tasks.prefect_step import Ticket, outcome, step
 from tasks.render import render
@@ -30,10 +29,7 @@ def render_deposit(archive: Archive, archive_id: str) -> Deposit:
     media_type = str((deposit.screening or {})["media_type"])
     report = render(original, media_type, aside, limits_of(archive))
     if aside.exists():
-        with aside.open("rb") as stream:
-            os.fsync(stream.fileno())
-        aside.replace(target)
-        sync_directory(target.parent)
+        publish(aside, target)
     with archive.database.transaction() as connection:
         catalogue.advance(
             connection,
