@@ -27,6 +27,8 @@ JOURNAL_NAME = "minutier-development-journal"
 _LIFE = timedelta(days=3652)
 _BACKDATED = timedelta(minutes=5)  # clocks of the machines of one developer may differ
 _PRIVATE = {".key": 0o600}
+# The root's own key is used once, and may be kept elsewhere.
+_NEEDED = ("root.pem", "root.crl", "tsa.pem", "tsa.key", "seal.pem", "seal.key", "journal.key", "journal.vkey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,13 @@ def create_development_ca(directory: Path, now: datetime) -> DevelopmentCa:
 def authority_of(home: Path, now: datetime, *, born: bool) -> DevelopmentCa:
     """Give the authority of an archive: made when it is not `born` yet, and never made again in silence.
 
-    Raises IntegrityFailureError (`KEYS_MISSING`) for an archive that lives and whose keys are gone.
+    Raises IntegrityFailureError (`KEYS_MISSING`) for an archive that lives and has lost one of its keys.
     """
-    if born and not (home / "pki").exists():
+    missing = [name for name in _NEEDED if not (home / "pki" / name).exists()]
+    if missing and (born or (home / "pki").exists()):
         raise IntegrityFailureError(
             "KEYS_MISSING",
-            f"The keys and certificates of this archive are not in {home / 'pki'}.",
+            f"Keys and certificates of this archive are not in {home / 'pki'}: {', '.join(missing)}.",
             remedy="Restore that directory from its backup; nothing was changed.",
         )
     return create_development_ca(home, now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from minutier import algorithms, cms, der
 from minutier.certificates import load_pem
-from minutier.errors import BadInputError
+from minutier.errors import BadInputError, MinutierError
 from minutier.timestamp import TST_INFO
 from storage.dev_ca import create_development_ca
 
@@ -137,7 +138,10 @@ def serve(
 
 def load_tsa_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """Read the key of the stand-in; BadInputError when it is not an EC key."""
-    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except ValueError as error:
+        raise BadInputError("TSA_KEY", f"{path} is not a key in PEM.", remedy="Restore it from its backup.") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise BadInputError("TSA_KEY", f"{path} is not an ECDSA key.", remedy="Give an ECDSA P-256 key.")
     return key
@@ -156,4 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except MinutierError as failure:
+        sys.exit(str(failure))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import pytest
 
 from deployments import doctor, instance, processes, state, supervisor
 from deployments.processes import wait_until
-from minutier.errors import ServiceUnavailableError
+from minutier.errors import IntegrityFailureError, ServiceUnavailableError
+from storage.dev_ca import create_development_ca
 from storage.settings import Settings, load_settings
 from tests.support.disks import room_for
 
@@ -274,14 +276,23 @@ ELSEWHERE = {
 }
 
 
+def test_an_authority_without_one_of_its_keys_is_not_made_again(tmp_path):
+    create_development_ca(tmp_path, datetime.now(UTC)).seal_key.unlink()
+    with pytest.raises(IntegrityFailureError) as failed:
+        instance.up(load_settings(tmp_path, ELSEWHERE))
+    assert (failed.value.code, "seal.key" in failed.value.message) == ("KEYS_MISSING", True)
+    assert not (tmp_path / "pki" / "seal.key").exists()
+
+
 def test_a_service_that_cannot_start_is_given_up_with_the_reason(tmp_path):
-    (tmp_path / "pki").mkdir()  # an authority without its files
+    create_development_ca(tmp_path, datetime.now(UTC)).tsa_key.write_bytes(b"not a key")
     value = load_settings(tmp_path, ELSEWHERE)
     with pytest.raises(ServiceUnavailableError) as failed:
         instance.up(value)
     assert failed.value.code == "SERVICE_NOT_STARTED"
     assert "tsa does not start" in failed.value.message
-    assert "FileNotFoundError" in failed.value.message
+    assert "[TSA_KEY]" in failed.value.message
+    assert "Traceback" not in failed.value.message
     assert processes_of(tmp_path) == []
 
 
