@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.cli import app, running_archive, say, show, table
+from deployments.cli import app, running_archive, say, settings, show, table
 from minutier.errors import BadInputError
 
 store_app = typer.Typer(help="Look at the WORM stores.", no_args_is_help=True)
@@ -89,10 +89,10 @@ def probe() -> int:
 @store_app.command("create")
 def create_store(name: str) -> None:
     """Make an empty store in the place of a replica that is lost for good; the next sweep fills it."""
+    from deployments.instance import connected
     from storage.bootstrap import make_replica
 
-    with running_archive() as archive:
-        make_replica(archive, name)
+    make_replica(connected(settings()), name)
     show({"replica": name, "created": True}, f"{name} is an empty store now. Fill it from the others: minutier sweep")
 
 
@@ -112,10 +112,6 @@ def create_safe(name: str, title: Annotated[str, typer.Option(help="a name that 
     """Create a safe with a key of its own."""
     from storage import bootstrap
 
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
-        raise BadInputError(
-            "BAD_NAME", f"{name!r} cannot name a safe.", remedy="Use small letters, digits and hyphens, 63 at most."
-        )
     with running_archive() as archive:
         made = bootstrap.create_safe(archive, name, title or name)
     show({"safe": name, "created": made}, f"Safe {name} {'created' if made else 'was there already'}.")

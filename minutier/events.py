@@ -31,6 +31,8 @@ class Event(StrEnum):
     SWEEP_ENDED = "sweep:ended"
     COPY_DAMAGED = "copy:damaged"
     COPY_HEALED = "copy:healed"
+    COPY_RELOCKED = "copy:relocked"
+    STRAY_DELETED = "stray:deleted"
     STORE_MADE = "store:made"
     STORE_PROBED = "store:probed"
 

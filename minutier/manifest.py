@@ -73,3 +73,19 @@ def encode_manifest(description: Description, parts: list[Part]) -> bytes:
             "software": description.software,
         }
     )
+
+
+def read_parts(manifest: bytes) -> list[Part]:
+    """Give the parts that a manifest describes; ValueError when the bytes are not a canonical manifest."""
+    try:
+        return [
+            Part(
+                item["role"],
+                item["name"],
+                item["media_type"],
+                Fingerprint(item["sha256"], item["sha3_512"], item["size"]),
+            )
+            for item in canonical.decode(manifest)["objects"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the manifest lacks {error}") from error

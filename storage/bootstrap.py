@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,8 @@ from storage.probe import ProbeReport, probe
 from storage.settings import Settings, load_settings
 from storage.tsa import TimestampAuthorities
 
+_SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_KEYS_LOCK = 0x6B657972696E6731  # "keyring1"
 _PROBE_LIFE = timedelta(hours=24)
 _DEFAULT_SAFE = ("demo", "Coffre de démonstration")
 _DEFAULT_CLASSES = (("default", "Conservation cinq ans", 5, "destroy"),)
@@ -72,10 +75,19 @@ def _authority(settings: Settings, database: Database) -> DevelopmentCa:
 
 
 def _open_replicas(settings: Settings, database: Database) -> Iterator[ObjectStore]:
-    """Open the replicas; one that was never seen is made, one that was and is gone stays missing (STORE_MISSING)."""
+    """Open the replicas; one that was never seen is made, one that was and is gone stays missing (STORE_MISSING).
+
+    Raises BadInputError (`REPLICA_MOVED`) when a name now stands for another place: its copies would all seem lost.
+    """
     with database.transaction() as connection:
-        known = {row["name"] for row in connection.execute("SELECT name FROM replica")}
+        known = {row["name"]: row["spec"] for row in connection.execute("SELECT name, spec FROM replica")}
     for name, spec, credentials in replica_specs(settings):
+        if known.get(name, spec) != spec:
+            raise BadInputError(
+                "REPLICA_MOVED",
+                f"{name} was {known[name]}, and the settings now say {spec}.",
+                remedy=f"Put the old address back. If the store was moved or replaced: minutier store create {name}",
+            )
         store = open_store(spec, name, credentials, create=name not in known)
         if name not in known:
             _record_replica(database, name, spec, system_clock())
@@ -88,17 +100,22 @@ def replica_specs(settings: Settings) -> Iterator[tuple[str, str, Path | None]]:
         yield f"replica-{chr(97 + index)}", spec, credentials
 
 
-def make_replica(archive: Archive, name: str) -> None:
-    """Make an empty store in the place of one that is lost for good; the next sweep fills it from the others.
+def make_replica(settings: Settings, name: str) -> None:
+    """Let a replica be where the settings now say: a store that is there is kept, else an empty one is made.
 
-    Raises BadInputError (`UNKNOWN_REPLICA`) for a name that the settings do not have.
+    The next sweep fills it from the others. Raises BadInputError (`UNKNOWN_REPLICA`) for a name not in the settings.
     """
-    for known, spec, credentials in replica_specs(archive.settings):
-        if known == name:
-            open_store(spec, name, credentials, create=True)
-            _record_replica(archive.database, name, spec, archive.clock())
-            return
-    names = ", ".join(known for known, _, _ in replica_specs(archive.settings))
+    database = Database(settings.database_url or "")
+    try:
+        database.open()
+        for known, spec, credentials in replica_specs(settings):
+            if known == name:
+                open_store(spec, name, credentials, create=True)
+                _record_replica(database, name, spec, system_clock())
+                return
+    finally:
+        database.close()
+    names = ", ".join(known for known, _, _ in replica_specs(settings))
     raise BadInputError("UNKNOWN_REPLICA", f"There is no replica {name!r}.", remedy=f"Use one of: {names}.")
 
 
@@ -109,6 +126,8 @@ def _record_replica(database: Database, name: str, spec: str, at: datetime) -> N
             " DO UPDATE SET spec = EXCLUDED.spec, made_at = EXCLUDED.made_at",
             (name, spec, at),
         )
+        # The canary's word was about the store that stood here before.
+        connection.execute("DELETE FROM store_probe WHERE replica = %s", (name,))
         journal.append(connection, Event.STORE_MADE, at, details={"replica": name})
 
 
@@ -168,9 +187,20 @@ def probe_store(archive: Archive, name: str) -> ProbeReport:
     return report
 
 
+def check_safe_name(name: str) -> None:
+    """Raise BadInputError (`BAD_NAME`) unless a text can name a safe or a feed: it becomes part of keys and paths."""
+    if not _SAFE_NAME.fullmatch(name):
+        raise BadInputError(
+            "BAD_NAME", f"{name!r} cannot name a safe.", remedy="Use small letters, digits and hyphens, 63 at most."
+        )
+
+
 def create_safe(archive: Archive, name: str, title: str) -> bool:
-    """Create a safe with its own key; False when it was there already."""
+    """Create a safe with its own key; False when it was there already. BadInputError (`BAD_NAME`) for a bad name."""
+    check_safe_name(name)
     with archive.database.transaction() as connection:
+        # One at a time: rivals would leave the key of one in the file and the recipient of the other in the table.
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_KEYS_LOCK,))
         known = {row["name"]: row["escrow"] for row in connection.execute("SELECT name, escrow FROM safe")}
         if name in known:
             return False

@@ -20,6 +20,7 @@ from storage import journal
 from storage.database import Connection
 
 STATES = ("RECEIVED", "SCREENED", "RENDERED", "SEALED", "STAMPED", "STORED", "COMMITTED", "LOCKED", "ARCHIVED")
+COMMITTED_STATES = ("COMMITTED", "LOCKED", "ARCHIVED")
 _EVENTS = {state: Event(f"deposit:{state.lower()}") for state in (*STATES, "REFUSED")}
 
 
@@ -128,6 +129,14 @@ def advance(
     journal.append(connection, _EVENTS[state], at, archive_id=deposit.archive_id, safe=deposit.safe, details=details)
 
 
+def start_again(connection: Connection, deposit: Deposit, at: datetime) -> None:
+    """Put an unfinished deposit back to RECEIVED, without what its later steps had made."""
+    made = ("screening", "rendition", "retain_until", "manifest", "seal", "evidence", "token_id")
+    details: dict[str, str | int] = {"again_from": deposit.state}
+    advance(connection, deposit, "RECEIVED", at, details=details, **dict.fromkeys(made))
+    connection.execute("DELETE FROM object WHERE archive_id = %s", (deposit.archive_id,))
+
+
 def get(connection: Connection, archive_id: str) -> Deposit:
     """Give a deposit by its archive_id; BadInputError (`UNKNOWN_ID`) when there is none."""
     row = connection.execute("SELECT * FROM deposit WHERE archive_id = %s", (archive_id,)).fetchone()
@@ -234,15 +243,31 @@ def copies(connection: Connection, archive_id: str) -> list[Copy]:
     return [_copy(row) for row in rows]
 
 
-def copies_to_check(connection: Connection, before: datetime, limit: int) -> list[tuple[StoredObject, Copy]]:
-    """Give copies of archived documents last checked before a time, longest-unchecked first."""
+def copies_to_check(
+    connection: Connection, before: datetime, limit: int
+) -> list[tuple[StoredObject, Copy, datetime | None]]:
+    """Give copies of committed documents last checked before a time, longest-unchecked first.
+
+    With each comes the term that its lock must reach: None until the document is locked.
+    """
     rows = connection.execute(
-        "SELECT o.key, o.sha256, o.sha3_512, o.size, c.* FROM replica_copy c JOIN object o USING (archive_id, role)"
-        " JOIN deposit d USING (archive_id) WHERE d.state = 'ARCHIVED' AND c.checked_at < %s"
+        "SELECT o.key, o.sha256, o.sha3_512, o.size, c.*, CASE WHEN d.state <> 'COMMITTED' THEN d.retain_until END"
+        " AS term FROM replica_copy c JOIN object o USING (archive_id, role) JOIN deposit d USING (archive_id)"
+        " WHERE d.state = ANY(%s) AND c.checked_at < %s"
         " ORDER BY c.checked_at, c.archive_id, c.role, c.replica LIMIT %s",
-        (before, limit),
+        (list(COMMITTED_STATES), before, limit),
     )
-    return [(_object(row), _copy(row)) for row in rows]
+    return [(_object(row), _copy(row), row["term"]) for row in rows]
+
+
+def count_to_check(connection: Connection, before: datetime) -> int:
+    """Count the copies of committed documents last checked before a time."""
+    row = connection.execute(
+        "SELECT count(*) AS n FROM replica_copy JOIN deposit USING (archive_id) WHERE state = ANY(%s)"
+        " AND checked_at < %s",
+        (list(COMMITTED_STATES), before),
+    ).fetchone()
+    return int(row["n"]) if row else 0
 
 
 def safes(connection: Connection) -> Iterator[dict[str, Any]]:

@@ -13,13 +13,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from psycopg.rows import DictRow
+
 from minutier import merkle
+from minutier.checkpoint import Checkpoint, NoteKey, verify_checkpoint
 from minutier.errors import IntegrityFailureError
 from minutier.events import Event, encode_entry
 from storage.database import Connection
+from storage.dev_ca import JOURNAL_NAME
 
 _SEQUENCER_LOCK = 0x6A6F75726E616C31  # "journal1"
 _ZERO = bytes(32)
+_ROWS = 200  # in memory at once, of a journal that never stops growing
 ACTOR = "minutier"
 
 
@@ -82,15 +88,17 @@ def head(connection: Connection) -> tuple[int, bytes]:
 
 def leaves(connection: Connection, size: int) -> list[bytes]:
     """Give the leaf hashes of entries 1 to `size`, in order."""
-    rows = connection.execute("SELECT leaf FROM journal_event WHERE seq <= %s ORDER BY seq", (size,)).fetchall()
-    return [bytes(row["leaf"]) for row in rows]
+    return list(_leaves(connection, size))
 
 
 def lines(connection: Connection, archive_id: str | None = None) -> Iterator[JournalLine]:
-    """Iterate over the journal in order, whole or for one document; unnumbered entries come last."""
+    """Iterate over the journal in order, whole or for one document; unnumbered entries come last.
+
+    Inside the transaction that `connection` is in: two hundred entries are in memory at once.
+    """
     where, values = ("WHERE archive_id = %s", (archive_id,)) if archive_id else ("", ())
     query = f"SELECT * FROM journal_event {where} ORDER BY seq NULLS LAST, event_id"  # noqa: S608 - constant text
-    for row in connection.execute(query.encode(), values):
+    for row in _rows(connection, query, values):
         yield _line(row)
 
 
@@ -112,19 +120,61 @@ def committed_line(connection: Connection, archive_id: str) -> JournalLine:
 def check_chain(connection: Connection) -> int:
     """Recompute every leaf and chain value from the stored entries; gives how many were checked.
 
-    Raises IntegrityFailureError at the first entry that does not fit.
+    Raises IntegrityFailureError (`JOURNAL_BROKEN`) at the first entry that does not fit. An end that was cut off fits:
+    `check_checkpoint` finds it.
     """
     chain, expected = _ZERO, 0
-    for row in connection.execute("SELECT * FROM journal_event WHERE seq IS NOT NULL ORDER BY seq"):
+    for row in _rows(connection, "SELECT * FROM journal_event WHERE seq IS NOT NULL ORDER BY seq"):
         line, expected = _line(row), expected + 1
         chain = hashlib.sha256(chain + line.leaf).digest()
         if line.seq != expected or merkle.leaf_hash(line.entry) != line.leaf or chain != line.chain:
-            raise IntegrityFailureError(
-                "JOURNAL_BROKEN",
-                f"The journal does not fit together at entry {expected}.",
-                remedy="Keep the instance as it is; compare with the last checkpoint shipped elsewhere.",
-            )
+            raise _broken(f"The journal does not fit together at entry {expected}.")
     return expected
+
+
+def check_checkpoint(connection: Connection, key: ed25519.Ed25519PublicKey) -> int | None:
+    """Check the newest stored checkpoint against the journal of today; gives its size, None when there is none.
+
+    `key` must have signed its note; the note, its size and its root must be those of the first entries of the journal.
+    Raises IntegrityFailureError (`JOURNAL_BROKEN`). The chain alone does not see entries removed from its end, nor a
+    journal written anew from its start: the signature is of a key that is not in the database.
+    """
+    row = connection.execute("SELECT size, root, note FROM journal_checkpoint ORDER BY size DESC LIMIT 1").fetchone()
+    if row is None:
+        return None
+    size, root = int(row["size"]), bytes(row["root"])
+    try:
+        signed = verify_checkpoint(row["note"].encode(), [NoteKey(JOURNAL_NAME, key.public_bytes_raw())])
+    except IntegrityFailureError as error:
+        raise _broken(f"The checkpoint of {size} entries is not signed by the journal's key.") from error
+    if signed != Checkpoint(JOURNAL_NAME, size, root):
+        raise _broken(f"The checkpoint of {size} entries is not the one that was signed.")
+    known, _ = head(connection)
+    if known < size:
+        raise _broken(f"The journal ends at entry {known}; its checkpoint was signed over {size}.")
+    if merkle.root(_leaves(connection, size)) != root:
+        raise _broken(f"The first {size} entries of the journal are not those that its checkpoint was signed over.")
+    return size
+
+
+def _leaves(connection: Connection, size: int) -> Iterator[bytes]:
+    query = "SELECT leaf FROM journal_event WHERE seq <= %s ORDER BY seq"
+    return (bytes(row["leaf"]) for row in _rows(connection, query, (size,)))
+
+
+def _rows(connection: Connection, query: str, values: tuple[object, ...] = ()) -> Iterator[DictRow]:
+    """Iterate over the answer through a cursor of the server, which keeps what was not asked for yet."""
+    with connection.cursor(name=f"journal_{uuid.uuid4().hex}") as cursor:
+        cursor.itersize = _ROWS
+        yield from cursor.execute(query.encode(), values)
+
+
+def _broken(what: str) -> IntegrityFailureError:
+    return IntegrityFailureError(
+        "JOURNAL_BROKEN",
+        what,
+        remedy="Keep the instance as it is; compare with the last checkpoint shipped elsewhere.",
+    )
 
 
 def _line(row: dict[str, Any]) -> JournalLine:

@@ -6,6 +6,7 @@ file for the safe's key and the escrow key. That small file lives outside Object
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from pyrage import DecryptError, EncryptError, decrypt, decrypt_io, encrypt, encrypt_io, x25519
 
 from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError
+from minutier.fingerprint import Fingerprint
 from storage.files import durable_writer, write_durably
 
 _ESCROW = "escrow.age-key"
@@ -136,10 +138,21 @@ def _key_missing(safe: str) -> IntegrityFailureError:
     )
 
 
-def encrypt_file(source: Path, target: Path, recipient: str) -> None:
+def spool_altered(name: str) -> IntegrityFailureError:
+    """Give the error for bytes in the spool that are not those captured or sealed."""
+    return IntegrityFailureError(
+        "SPOOL_ALTERED",
+        f"The {name} in the spool is missing, or is not what was captured and sealed.",
+        remedy="Send the document again under the same reference: the deposit starts again from these bytes.",
+    )
+
+
+def encrypt_file(source: Path, target: Path, recipient: str, expected: Fingerprint | None = None) -> None:
     """Encrypt a file to an age recipient, streaming; the target is whole and durable, or as it was before.
 
-    OSError when the source cannot be read; ServiceUnavailableError, code DISK_FULL, when the target has no room.
+    `expected` is what the bytes that go in must be, judged on the very bytes encrypted: IntegrityFailureError,
+    `SPOOL_ALTERED`, when they are others. OSError when the source cannot be read; ServiceUnavailableError, code
+    DISK_FULL, when the target has no room.
     """
     recipients = [x25519.Recipient.from_str(recipient)]
     with source.open("rb") as reader, durable_writer(target) as writer:
@@ -148,6 +161,8 @@ def encrypt_file(source: Path, target: Path, recipient: str) -> None:
             encrypt_io(watched, watched, recipients)
         except (EncryptError, OSError) as error:
             raise watched.met or error from None
+        if expected is not None and watched.fingerprint() != expected:
+            raise spool_altered(source.name)
 
 
 def decrypt_stream(source: BinaryIO, target: BinaryIO, identity: x25519.Identity) -> None:
@@ -173,14 +188,24 @@ class _Watched:
 
     def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
         self._source, self._target = source, target
+        self._digests, self._size = (hashlib.sha256(), hashlib.sha3_512()), 0
         self.met: OSError | None = None
 
     def read(self, size: int = -1) -> bytes:
         try:
-            return self._source.read(size)
+            data = self._source.read(size)
         except OSError as error:
             self.met = error
             raise
+        for digest in self._digests:
+            digest.update(data)
+        self._size += len(data)
+        return data
+
+    def fingerprint(self) -> Fingerprint:
+        """Give the fingerprint of all that was read."""
+        first, second = (digest.hexdigest() for digest in self._digests)
+        return Fingerprint(first, second, self._size)
 
     def write(self, data: bytes) -> int:
         try:

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minutier import canonical
 from minutier.errors import BadInputError, IntegrityFailureError, ServiceUnavailableError
 from minutier.events import Event, format_time
-from minutier.fingerprint import fingerprint_file, parse_fingerprint
+from minutier.evidence import decode_record
+from minutier.fingerprint import Fingerprint, fingerprint_file, parse_fingerprint
 from minutier.identifiers import is_archive_id
+from minutier.seal import check_seal
+from minutier.timestamp import inspect_token
 from storage import catalogue, journal
 from storage.archive import Archive
 from storage.catalogue import Copy, Deposit, StoredObject
 from storage.files import durable_writer, sync_directory
 from storage.keys import decrypt_stream
-from storage.vault import read_fingerprint
+from storage.vault import read_fingerprint, sealed_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def require_archived(deposit: Deposit) -> None:
 def read(archive: Archive, deposit: Deposit, target: Path, *, role: str = "original") -> None:
     """Give the document back into `target`, verified against its sealed manifest; the act is journaled."""
     require_archived(deposit)
+    require_sealed(archive, deposit)
     fetch(archive, deposit, role, target)
     with archive.database.transaction() as connection:
         journal.append(
@@ -129,7 +132,7 @@ def _fetch_copy(archive: Archive, deposit: Deposit, item: StoredObject, copy: Co
         expected = _expected(deposit, item.role)
         if expected is not None:
             found = fingerprint_file(aside)
-            if (found.sha256, found.sha3_512, found.size) != expected:
+            if found != expected:
                 raise IntegrityFailureError(
                     "DOCUMENT_ALTERED", "The bytes are not those of the sealed manifest.", remedy="Run a sweep."
                 )
@@ -139,24 +142,26 @@ def _fetch_copy(archive: Archive, deposit: Deposit, item: StoredObject, copy: Co
         aside.unlink(missing_ok=True)
 
 
-def _expected(deposit: Deposit, role: str) -> tuple[str, str, int] | None:
-    for part in sealed_manifest(deposit)["objects"]:
-        if part["role"] == role:
-            return part["sha256"], part["sha3_512"], part["size"]
+def _expected(deposit: Deposit, role: str) -> Fingerprint | None:
+    for part in sealed_parts(deposit):
+        if part.role == role:
+            return part.fingerprint
     return None
 
 
-def sealed_manifest(deposit: Deposit) -> dict[str, Any]:
-    """Read the sealed manifest of a deposit; IntegrityFailureError when it has none or it is not canonical."""
-    try:
-        if deposit.manifest is None:
-            raise ValueError("there is none")
-        manifest: dict[str, Any] = canonical.decode(deposit.manifest)
-    except ValueError as error:
+def require_sealed(archive: Archive, deposit: Deposit) -> None:
+    """Check the seal over the manifest as the catalogue gives it, at the time of its token.
+
+    Raises IntegrityFailureError when a part is missing, or with the codes of minutier.seal.
+    """
+    if deposit.manifest is None or deposit.seal is None or deposit.evidence is None:
         raise IntegrityFailureError(
-            "MANIFEST_ALTERED", f"The manifest cannot be read ({error}).", remedy="Keep the instance as it is."
-        ) from error
-    return manifest
+            "PART_MISSING",
+            "The catalogue has lost a part of the proof.",
+            remedy="Restore the database from its backup.",
+        )
+    stamped_at = inspect_token(decode_record(deposit.evidence).token).gen_time
+    check_seal(deposit.manifest, deposit.seal, archive.roots, stamped_at, archive.crls)
 
 
 def technical_metadata(archive: Archive, deposit: Deposit) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,15 +14,19 @@ from psycopg.errors import UniqueViolation
 from minutier.errors import BadInputError, IntegrityFailureError, RefusedDocumentError, ServiceUnavailableError
 from minutier.fingerprint import Fingerprint, fingerprint_file
 from minutier.identifiers import new_archive_id
+from minutier.manifest import read_parts
 from storage import catalogue
 from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.files import durable_writer, sync_directory
 
-# A refusal of the content itself: the same bytes again get the same answer. Others may pass once corrected.
+# A refusal of the content itself: the same bytes under the same name get the same answer. Others may pass corrected.
 _CONTENT_REFUSALS = frozenset(
     ("EMPTY", "TOO_LARGE", "MALWARE", "DAMAGED", "ENCRYPTED", "NO_PAGES", "FORMAT_UNKNOWN", "FORMAT_MISMATCH")
 ) | {"POLYGLOT"}
+SPOOL_NAMES = {"original": "original", "rendition": "rendition.pdf"}
+# Outcomes of the rendition that come with a file of their own (tasks/render.py).
+RUNGS_WITH_FILE = frozenset(("pdfa-structural", "pdfa-image"))
 _DIGESTS = {"sha256": 64, "sha512": 128, "sha3-512": 128}
 
 
@@ -109,6 +114,21 @@ def refuse_deposit(archive: Archive, deposit: Deposit, refusal: RefusedDocumentE
     return current(archive, deposit.archive_id)
 
 
+@contextmanager
+def claimed(archive: Archive, archive_id: str, state: str) -> Iterator[Deposit | None]:
+    """Hold a deposit that stands at `state`, alone, for the length of the block; None when it stands elsewhere.
+
+    Raises ServiceUnavailableError (`BUSY`) when another worker holds it.
+    """
+    deposit = current(archive, archive_id)
+    if deposit.state != state:
+        yield None
+        return
+    with archive.database.exclusive(f"deposit {archive_id}"):
+        deposit = current(archive, archive_id)
+        yield deposit if deposit.state == state else None
+
+
 def current(archive: Archive, archive_id: str) -> Deposit:
     """Read where a deposit stands now."""
     with archive.database.transaction() as connection:
@@ -181,7 +201,7 @@ def _record(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: 
                 same = (known.sha256, known.sha3_512) == (fingerprint.sha256, fingerprint.sha3_512)
                 if known.refusal_code is None and known.state != "ABANDONED":
                     return _same_or_conflict(archive, delivery, known, archive_id, fingerprint, same=same)
-                if same and known.refusal_code in _CONTENT_REFUSALS:
+                if same and known.refusal_code in _CONTENT_REFUSALS and known.name == _name(delivery):
                     return known
             row = _row(archive, delivery, archive_id, fingerprint) | {"state": "RECEIVED"}
             catalogue.insert_deposit(connection, row)
@@ -197,9 +217,24 @@ def _record(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: 
 def _same_or_conflict(
     archive: Archive, delivery: Delivery, known: Deposit, archive_id: str, fingerprint: Fingerprint, *, same: bool
 ) -> Deposit:
+    if same and _description(known) != (delivery.lifecycle_class, _said(delivery.metadata)):
+        return _conflict(
+            archive,
+            delivery,
+            RefusedDocumentError(
+                "DESCRIPTION_CONFLICT",
+                f"This document is already archived or under way under {delivery.reference}, described otherwise.",
+                f"Ce document est déjà archivé ou en cours sous la référence {delivery.reference},"
+                " avec une autre description, qui reste seule valable.",
+                remedy="Nothing to send again; to archive another description, give it another reference.",
+            ),
+            archive_id,
+            fingerprint,
+        )
     if same:
-        if not known.reached("COMMITTED"):
+        if known.reached("RECEIVED") and not known.reached("STORED"):
             _mend_spool(archive, known, archive_id, fingerprint)
+            return current(archive, known.archive_id)
         return known
     conflict = RefusedDocumentError(
         "REFERENCE_CONFLICT",
@@ -207,18 +242,59 @@ def _same_or_conflict(
         f"Un autre document est déjà archivé ou en cours sous la référence {delivery.reference}.",
         remedy="Give this document its own reference.",
     )
+    return _conflict(archive, delivery, conflict, archive_id, fingerprint)
+
+
+def _conflict(
+    archive: Archive, delivery: Delivery, conflict: RefusedDocumentError, archive_id: str, fingerprint: Fingerprint
+) -> Deposit:
     return refuse(archive, delivery, conflict, fingerprint=fingerprint, spooled=archive.spool / archive_id)
 
 
+def _said(metadata: Mapping[str, str]) -> dict[str, str]:
+    # The name of the batch is about the delivery: the same document may come in another one.
+    return {name: value for name, value in metadata.items() if name != "batch"}
+
+
+def _description(deposit: Deposit) -> tuple[str, dict[str, str]]:
+    return deposit.lifecycle_class, _said(deposit.metadata)
+
+
 def _mend_spool(archive: Archive, known: Deposit, archive_id: str, fingerprint: Fingerprint) -> None:
-    """Give an unfinished deposit its bytes again, where its spool was lost or altered."""
-    waiting = archive.spooled(known.archive_id, "original")
-    if waiting.exists() and fingerprint_file(waiting) == fingerprint:
+    """Start an unfinished deposit again from these bytes, where its spool was lost or altered.
+
+    What was made of the lost files (rendition, manifest, seal, token) is dropped with them: nothing rests on it yet.
+    """
+    if _spool_whole(archive, known, fingerprint):
         return
-    waiting.parent.mkdir(exist_ok=True, mode=0o700)
-    archive.spooled(archive_id, "original").replace(waiting)
-    sync_directory(waiting.parent)
-    sync_directory(archive.spool)
+    with archive.database.exclusive(f"deposit {known.archive_id}"):
+        deposit = current(archive, known.archive_id)
+        if deposit.reached("STORED") or deposit.state == "REFUSED" or _spool_whole(archive, deposit, fingerprint):
+            return
+        folder = archive.spool / known.archive_id
+        shutil.rmtree(folder, ignore_errors=True)
+        (archive.spool / archive_id).replace(folder)
+        sync_directory(archive.spool)
+        if deposit.state != "RECEIVED":
+            with archive.database.transaction() as connection:
+                catalogue.start_again(connection, deposit, archive.clock())
+
+
+def _spool_whole(archive: Archive, deposit: Deposit, fingerprint: Fingerprint) -> bool:
+    """Say whether the files that the next step needs are there as they were captured, or sealed."""
+    if deposit.manifest is not None:
+        expected = {SPOOL_NAMES[part.role]: part.fingerprint for part in read_parts(deposit.manifest)}
+    else:
+        expected = {SPOOL_NAMES["original"]: fingerprint}
+    rendered = deposit.manifest is None and (deposit.rendition or {}).get("rung") in RUNGS_WITH_FILE
+    if rendered and not archive.spooled(deposit.archive_id, SPOOL_NAMES["rendition"]).is_file():
+        return False
+    paths = {archive.spooled(deposit.archive_id, name): value for name, value in expected.items()}
+    return all(path.is_file() and fingerprint_file(path) == value for path, value in paths.items())
+
+
+def _name(delivery: Delivery) -> str:
+    return delivery.name or delivery.path.name
 
 
 def _row(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: Fingerprint | None) -> dict[str, object]:
@@ -229,7 +305,7 @@ def _row(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: Fin
         "reference": delivery.reference,
         "dossier": delivery.dossier,
         "depositor": delivery.depositor,
-        "name": delivery.name or delivery.path.name,
+        "name": _name(delivery),
         "metadata": dict(delivery.metadata),
         "received_at": archive.clock(),
         "sha256": fingerprint.sha256 if fingerprint else None,

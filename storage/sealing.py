@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from minutier.errors import IntegrityFailureError
 from minutier.evidence import build_batch, encode_record
-from minutier.fingerprint import Fingerprint, fingerprint_file
+from minutier.fingerprint import fingerprint_file
 from minutier.manifest import Description, Part, encode_manifest
 from minutier.retention import retain_until
 from minutier.seal import seal
@@ -17,14 +17,20 @@ from storage import catalogue
 from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.database import Connection
-from storage.reception import current
+from storage.keys import spool_altered
+from storage.reception import RUNGS_WITH_FILE, claimed, current
+from storage.vault import sealed_parts
 
 
 def seal_deposit(archive: Archive, archive_id: str, software: Mapping[str, str]) -> Deposit:
     """Describe a RENDERED deposit in a manifest and seal it; a deposit already past this is given back as it is."""
-    deposit = current(archive, archive_id)
-    if deposit.state != "RENDERED":
-        return deposit
+    with claimed(archive, archive_id, "RENDERED") as deposit:
+        if deposit is not None:
+            _seal(archive, deposit, software)
+    return current(archive, archive_id)
+
+
+def _seal(archive: Archive, deposit: Deposit, software: Mapping[str, str]) -> None:
     now = archive.clock()
     with archive.database.transaction() as connection:
         years = catalogue.class_years(connection, deposit.lifecycle_class)
@@ -56,23 +62,22 @@ def seal_deposit(archive: Archive, archive_id: str, software: Mapping[str, str])
             seal=sealed,
             retain_until=until,
         )
-    return current(archive, archive_id)
 
 
 def parts(archive: Archive, deposit: Deposit) -> list[Part]:
     """Give the files of a document that is still in the spool: the original, and its rendition if there is one."""
     original = archive.spooled(deposit.archive_id, "original")
+    rendition = archive.spooled(deposit.archive_id, "rendition.pdf")
+    if not original.is_file():
+        raise spool_altered("original")
     captured = fingerprint_file(original)
     if (captured.sha256, captured.sha3_512) != (deposit.sha256, deposit.sha3_512):
-        raise IntegrityFailureError(
-            "SPOOL_ALTERED",
-            "The original in the spool is not the one that was captured.",
-            remedy="Send the document again under the same reference.",
-        )
+        raise spool_altered("original")
+    if (deposit.rendition or {}).get("rung") in RUNGS_WITH_FILE and not rendition.is_file():
+        raise spool_altered("rendition")
     media_type = str((deposit.screening or {}).get("media_type", "application/octet-stream"))
     found = [Part("original", deposit.name, media_type, captured)]
-    rendition = archive.spooled(deposit.archive_id, "rendition.pdf")
-    if rendition.exists():
+    if rendition.is_file():
         found.append(Part("rendition", "rendition.pdf", "application/pdf", fingerprint_file(rendition)))
     return found
 
@@ -87,7 +92,7 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     waiting = [deposit for deposit in waiting if deposit.state == "SEALED"]
     if not waiting:
         return None
-    root, paths = build_batch([_members(archive, deposit) for deposit in waiting])
+    root, paths = build_batch([_members(deposit) for deposit in waiting])
     with archive.database.transaction() as connection:
         rows = connection.execute("SELECT tsa, max(gen_time) AS latest FROM token GROUP BY tsa")
         previous = {row["tsa"]: row["latest"] for row in rows}
@@ -124,9 +129,8 @@ def _keep_token(connection: Connection, token_id: str, root: bytes, token: Times
         )
 
 
-def _members(archive: Archive, deposit: Deposit) -> list[bytes]:
+def _members(deposit: Deposit) -> list[bytes]:
     """Give the SHA-256 of each member of a data group: original, rendition, manifest, seal (RFC 4998 §4.2)."""
-    files: list[Fingerprint] = [part.fingerprint for part in parts(archive, deposit)]
-    hashes = [bytes.fromhex(item.sha256) for item in files]
+    hashes = [bytes.fromhex(part.fingerprint.sha256) for part in sealed_parts(deposit)]
     hashes += [hashlib.sha256(data).digest() for data in (deposit.manifest, deposit.seal) if data is not None]
     return hashes

@@ -18,14 +18,14 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from minutier.errors import IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
+from minutier.errors import MinutierError, ServiceUnavailableError
 from minutier.events import Event, format_time
 from storage import catalogue, journal
 from storage.archive import Archive
 from storage.catalogue import Copy, StoredObject
+from storage.collector import clean_spool, collect_strays
 from storage.files import durable_writer
 from storage.reading import CopyFinding, examine
-from storage.reception import quarantine
 from storage.vault import lock_version, place
 
 _SLICE = 200
@@ -45,6 +45,7 @@ class SweepReport:
     unhealed: int
     unreachable: int
     remaining: int
+    strays: int
     journal_entries: int
     findings: tuple[CopyFinding, ...] = field(default=())
 
@@ -76,7 +77,10 @@ def sweep(
         connection.execute("INSERT INTO sweep (sweep_id, started_at) VALUES (%s, %s)", (sweep_id, started))
         journal.append(connection, Event.SWEEP_STARTED, started)
         journal.sequence(connection)
+    # Apart, for it is long: deposits wait for nothing while the whole journal is recomputed.
+    with archive.database.transaction() as connection:
         entries = journal.check_chain(connection)
+        journal.check_checkpoint(connection, archive.journal_key.public_key())
     counts: Counter[str] = Counter()
     findings: list[CopyFinding] = []
     while time.monotonic() < deadline:
@@ -85,8 +89,10 @@ def sweep(
         if not waiting:
             break
         looked_at: list[tuple[Copy, str]] = []
-        for item, copy in waiting:
+        for item, copy, term in waiting:
             finding = examine(archive, item, copy)
+            if finding.outcome == "good":
+                finding = _examine_lock(archive, item, copy, term)
             outcome = "good" if finding.outcome == "good" else _act_on(archive, item, copy, finding)
             if finding.outcome != "good":
                 findings.append(finding)
@@ -96,6 +102,7 @@ def sweep(
                 break
         _mark(archive, looked_at)
         progress(counts["copies"], _remaining(archive, started))
+    collected = collect_strays(archive)
     clean_spool(archive)
     report = SweepReport(
         sweep_id,
@@ -108,6 +115,7 @@ def sweep(
         unhealed=counts["unhealed"],
         unreachable=counts["unreachable"],
         remaining=_remaining(archive, started),
+        strays=collected,
         journal_entries=entries,
         findings=tuple(findings),
     )
@@ -163,6 +171,36 @@ def _replace(archive: Archive, item: StoredObject, copy: Copy, staged: Path, unt
         )
 
 
+def _examine_lock(archive: Archive, item: StoredObject, copy: Copy, term: datetime | None) -> CopyFinding:
+    """Ask the store whether a good copy is still held to its term: a document without its lock is not safe."""
+    try:
+        lock = archive.replica(copy.replica).lock_state(item.key, copy.version_id)
+    except KeyError:
+        return CopyFinding(copy.archive_id, copy.role, copy.replica, "missing", "the version is not there")
+    except ServiceUnavailableError as error:
+        return CopyFinding(copy.archive_id, copy.role, copy.replica, "unreachable", error.message)
+    if term is None or (
+        lock.legal_hold and lock.retain_until is not None and lock.retain_until >= term - timedelta(seconds=1)
+    ):
+        return CopyFinding(copy.archive_id, copy.role, copy.replica, "good")
+    return CopyFinding(copy.archive_id, copy.role, copy.replica, "unlocked", "it is not locked to its term")
+
+
+def _lock_again(archive: Archive, item: StoredObject, copy: Copy) -> bool:
+    with archive.database.transaction() as connection:
+        until = catalogue.get(connection, item.archive_id).retain_until
+    if until is None:
+        return False
+    lock_version(archive.replica(copy.replica), item.key, copy.version_id, until)
+    with archive.database.transaction() as connection:
+        catalogue.set_copy(connection, copy, locked_until=until)
+        details: dict[str, str | int] = {"role": item.role, "replica": copy.replica, "version": copy.version_id}
+        journal.append(
+            connection, Event.COPY_RELOCKED, archive.clock(), archive_id=item.archive_id, details=details
+        )
+    return True
+
+
 def _act_on(archive: Archive, item: StoredObject, copy: Copy, finding: CopyFinding) -> str:
     if finding.outcome == "unreachable":
         return "unreachable"
@@ -174,9 +212,11 @@ def _act_on(archive: Archive, item: StoredObject, copy: Copy, finding: CopyFindi
             archive_id=item.archive_id,
             details={"role": item.role, "replica": copy.replica, "outcome": finding.outcome},
         )
+    mend = _lock_again if finding.outcome == "unlocked" else heal
     try:
-        return "healed" if heal(archive, item, copy) else "unhealed"
-    except (ServiceUnavailableError, IntegrityFailureError, PolicyRefusedError):
+        return "healed" if mend(archive, item, copy) else "unhealed"
+    except (MinutierError, KeyError, OSError):
+        # Whatever hinders one copy, the others are still to be read; the report names this one.
         return "unhealed"
 
 
@@ -194,12 +234,7 @@ def _mark(archive: Archive, looked_at: list[tuple[Copy, str]]) -> None:
 
 def _remaining(archive: Archive, started: datetime) -> int:
     with archive.database.transaction() as connection:
-        row = connection.execute(
-            "SELECT count(*) AS n FROM replica_copy JOIN deposit USING (archive_id)"
-            " WHERE state = 'ARCHIVED' AND checked_at < %s",
-            (started,),
-        ).fetchone()
-    return int(row["n"]) if row else 0
+        return catalogue.count_to_check(connection, started)
 
 
 def _end(archive: Archive, report: SweepReport) -> None:
@@ -222,22 +257,3 @@ def _end(archive: Archive, report: SweepReport) -> None:
             },
         )
         journal.sequence(connection)
-
-
-def clean_spool(archive: Archive) -> int:
-    """Drop spool folders that no live deposit claims and that are older than a day; gives how many.
-
-    The bytes of a refused deposit go to quarantine instead, where a crash kept them from going before.
-    """
-    dropped = 0
-    for folder in archive.spool.iterdir() if archive.spool.exists() else ():
-        if archive.clock().timestamp() - folder.stat().st_mtime <= timedelta(days=1).total_seconds():
-            continue
-        with archive.database.transaction() as connection:
-            state = catalogue.state_of(connection, folder.name)
-        if state == "REFUSED":
-            quarantine(archive, folder, folder.name)
-        elif state in (None, "ARCHIVED", "ABANDONED"):
-            shutil.rmtree(folder)
-            dropped += 1
-    return dropped

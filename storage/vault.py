@@ -15,17 +15,20 @@ from pathlib import Path
 from minutier import canonical
 from minutier.errors import IntegrityFailureError, PolicyRefusedError
 from minutier.events import format_time
-from minutier.fingerprint import Fingerprint, fingerprint_file, fingerprint_stream
+from minutier.fingerprint import Fingerprint, fingerprint_bytes, fingerprint_file, fingerprint_stream
+from minutier.manifest import Part, read_parts
 from minutier.seal import seal
 from storage import catalogue, journal
 from storage.archive import Archive
-from storage.catalogue import Deposit, StoredObject
+from storage.catalogue import Copy, Deposit, StoredObject
 from storage.database import Connection
-from storage.keys import encrypt_file
+from storage.keys import encrypt_file, spool_altered
 from storage.ports import ObjectStore, ObjectVersion
-from storage.reception import current
+from storage.reception import SPOOL_NAMES, claimed, current
 
 _SMALL_MARGIN = timedelta(days=1)
+_BELIEVED = timedelta(hours=1)
+_CATALOGUED = ("manifest", "seal", "evidence")
 
 
 def object_key(deposit: Deposit, role: str) -> str:
@@ -35,27 +38,26 @@ def object_key(deposit: Deposit, role: str) -> str:
 
 def store_deposit(archive: Archive, archive_id: str) -> Deposit:
     """Put every object of a STAMPED deposit, encrypted, on every replica under a short lock, and read it back."""
-    deposit = current(archive, archive_id)
-    if deposit.state != "STAMPED":
-        return deposit
-    with archive.database.exclusive(f"deposit {archive_id}"):
-        deposit = current(archive, archive_id)
-        if deposit.state != "STAMPED":
-            return deposit
-        staged = _stage(archive, deposit, _document_key(archive, deposit))
-        placed = [
-            (item, replica.name, place(archive, replica, item, path).version_id)
-            for item, path in staged
-            for replica in archive.replicas
-        ]
-
-        def record(connection: Connection) -> dict[str, str | int]:
-            for item, replica, version_id in placed:
-                catalogue.put_copy(connection, item, replica, version_id, archive.clock())
-            return {}
-
-        _advance(archive, deposit, "STORED", record)
+    with claimed(archive, archive_id, "STAMPED") as deposit:
+        if deposit is not None:
+            _store(archive, deposit)
     return current(archive, archive_id)
+
+
+def _store(archive: Archive, deposit: Deposit) -> None:
+    staged = _stage(archive, deposit, _document_key(archive, deposit))
+    placed = [
+        (item, replica.name, place(archive, replica, item, path).version_id)
+        for item, path in staged
+        for replica in archive.replicas
+    ]
+
+    def record(connection: Connection) -> dict[str, str | int]:
+        for item, replica, version_id in placed:
+            catalogue.put_copy(connection, item, replica, version_id, archive.clock())
+        return {}
+
+    _advance(archive, deposit, "STORED", record)
 
 
 def commit_deposit(archive: Archive, archive_id: str) -> Deposit:
@@ -65,16 +67,16 @@ def commit_deposit(archive: Archive, archive_id: str) -> Deposit:
         return deposit
 
     def complete(connection: Connection) -> dict[str, str | int]:
-        items = catalogue.objects(connection, archive_id)
+        needed = [part.role for part in sealed_parts(deposit)] + list(_CATALOGUED)
         placed = {(copy.role, copy.replica) for copy in catalogue.copies(connection, archive_id)}
-        missing = [f"{role} on {s.name}" for role in items for s in archive.replicas if (role, s.name) not in placed]
+        missing = [f"{role} on {s.name}" for role in needed for s in archive.replicas if (role, s.name) not in placed]
         if missing or deposit.manifest is None:
             raise IntegrityFailureError(
                 "COPY_MISSING",
                 f"Not every copy is in place ({', '.join(missing)}).",
                 remedy="Run the same deposit again.",
             )
-        return {"manifest_sha256": hashlib.sha256(deposit.manifest).hexdigest(), "objects": len(items)}
+        return {"manifest_sha256": hashlib.sha256(deposit.manifest).hexdigest(), "objects": len(needed)}
 
     _advance(archive, deposit, "COMMITTED", complete)
     with archive.database.transaction() as connection:
@@ -92,6 +94,7 @@ def lock_deposit(archive: Archive, archive_id: str) -> Deposit:
         items = catalogue.objects(connection, archive_id)
         copies = catalogue.copies(connection, archive_id)
     for copy in copies:
+        _require_there(archive, items[copy.role], copy)
         lock_version(archive.replica(copy.replica), items[copy.role].key, copy.version_id, until)
 
     def record(connection: Connection) -> dict[str, str | int]:
@@ -104,11 +107,12 @@ def lock_deposit(archive: Archive, archive_id: str) -> Deposit:
 
 
 def lock_version(replica: ObjectStore, key: str, version_id: str, until: datetime) -> None:
-    """Lock one version to `until` with the legal hold, and check what the store then says.
+    """Lock one version to `until`, or as long as it is locked already, with the legal hold; check what the store says.
 
-    Raises PolicyRefusedError (`STORE_DOES_NOT_LOCK`) when it says less.
+    Raises PolicyRefusedError (`STORE_DOES_NOT_LOCK`) when it says less; KeyError when the version is not there.
     """
-    replica.extend_lock(key, version_id, until, legal_hold=True)
+    before = replica.lock_state(key, version_id)
+    replica.extend_lock(key, version_id, max(until, before.retain_until or until), legal_hold=True)
     state = replica.lock_state(key, version_id)
     # Stores keep whole seconds or milliseconds: a sub-second difference is not a shorter retention.
     if state.retain_until is None or state.retain_until < until - timedelta(seconds=1) or not state.legal_hold:
@@ -116,6 +120,22 @@ def lock_version(replica: ObjectStore, key: str, version_id: str, until: datetim
             "STORE_DOES_NOT_LOCK",
             f"Replica {replica.name} did not keep the lock to its term.",
             remedy="Run `minutier store probe`; do not rely on this replica.",
+        )
+
+
+def _require_there(archive: Archive, item: StoredObject, copy: Copy) -> None:
+    """Refuse to lock, and then to attest, a copy that went or changed while the deposit waited.
+
+    A copy read back within the hour is believed; an older one is read whole again.
+    """
+    replica = archive.replica(copy.replica)
+    found = [version for version in replica.versions(item.key) if version.version_id == copy.version_id]
+    recent = archive.clock() - copy.checked_at < _BELIEVED
+    if not found or found[0].size != item.size or not (recent or matches(replica, found[0], item)):
+        raise IntegrityFailureError(
+            "COPY_DAMAGED",
+            f"The {copy.role} on {copy.replica} is gone or altered since it was stored.",
+            remedy="Run `minutier sweep`, which mends it from the other replica, then the same command again.",
         )
 
 
@@ -141,6 +161,16 @@ def attest_deposit(archive: Archive, archive_id: str) -> Deposit:
     if deposit.state == "ARCHIVED":
         shutil.rmtree(archive.spool / archive_id, ignore_errors=True)
     return deposit
+
+
+def sealed_parts(deposit: Deposit) -> list[Part]:
+    """Give the files that the sealed manifest describes; IntegrityFailureError when it is missing or unreadable."""
+    try:
+        return read_parts(deposit.manifest or b"")
+    except ValueError as error:
+        raise IntegrityFailureError(
+            "MANIFEST_ALTERED", f"The manifest cannot be read ({error}).", remedy="Keep the instance as it is."
+        ) from error
 
 
 def matches(replica: ObjectStore, version: ObjectVersion, item: StoredObject) -> bool:
@@ -189,20 +219,25 @@ def _document_key(archive: Archive, deposit: Deposit) -> str:
     return recipient
 
 
-def _sources(archive: Archive, deposit: Deposit) -> dict[str, Path]:
-    """Give the clear file of each role, writing those that live in the catalogue beside the original."""
-    sources = {"original": archive.spooled(deposit.archive_id, "original")}
-    rendition = archive.spooled(deposit.archive_id, "rendition.pdf")
-    if rendition.exists():
-        sources["rendition"] = rendition
-    for role, data in (("manifest", deposit.manifest), ("seal", deposit.seal), ("evidence", deposit.evidence)):
+def _sources(archive: Archive, deposit: Deposit) -> dict[str, tuple[Path, Fingerprint]]:
+    """Give the clear file of each role and what its bytes must be: the sealed manifest says so, not the spool.
+
+    What lives in the catalogue is written beside the original.
+    """
+    sources = {
+        part.role: (archive.spooled(deposit.archive_id, SPOOL_NAMES[part.role]), part.fingerprint)
+        for part in sealed_parts(deposit)
+    }
+    for role, data in zip(_CATALOGUED, (deposit.manifest, deposit.seal, deposit.evidence), strict=True):
         if data is None:
             raise IntegrityFailureError(
                 "PART_MISSING", f"The deposit has no {role}.", remedy="Keep the instance as it is and report this."
             )
         # Not flushed: the catalogue holds these bytes, and the next run writes them again.
-        sources[role] = archive.spooled(deposit.archive_id, role)
-        sources[role].write_bytes(data)
+        path = archive.spooled(deposit.archive_id, role)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_bytes(data)
+        sources[role] = (path, fingerprint_bytes(data))
     return sources
 
 
@@ -214,10 +249,12 @@ def _stage(archive: Archive, deposit: Deposit, recipient: str) -> list[tuple[Sto
     with archive.database.transaction() as connection:
         known = catalogue.objects(connection, deposit.archive_id)
     staged: list[tuple[StoredObject, Path]] = []
-    for role, source in _sources(archive, deposit).items():
+    for role, (source, expected) in _sources(archive, deposit).items():
         path, item = archive.spooled(deposit.archive_id, f"objects/{role}.age"), known.get(role)
         if item is None or not path.exists() or fingerprint_file(path) != _fingerprint(item):
-            encrypt_file(source, path, recipient)
+            if not source.is_file():
+                raise spool_altered(source.name)
+            encrypt_file(source, path, recipient, expected)
             digest = fingerprint_file(path)
             key = object_key(deposit, role)
             item = StoredObject(deposit.archive_id, role, key, digest.sha256, digest.sha3_512, digest.size)
@@ -237,9 +274,9 @@ def place(archive: Archive, replica: ObjectStore, item: StoredObject, staged: Pa
     until = archive.clock() + timedelta(days=archive.settings.staging_days)
     for version in replica.versions(item.key):
         if matches(replica, version, item):
-            held = replica.lock_state(item.key, version.version_id).retain_until
-            if held is None or held < until - _SMALL_MARGIN:
-                replica.extend_lock(item.key, version.version_id, until, legal_hold=False)
+            lock = replica.lock_state(item.key, version.version_id)
+            if lock.retain_until is None or lock.retain_until < until - _SMALL_MARGIN:
+                replica.extend_lock(item.key, version.version_id, until, legal_hold=lock.legal_hold)
             return version
     version = replica.put(item.key, staged, until)
     if not matches(replica, version, item):

@@ -11,7 +11,8 @@ from storage.archive import Archive
 from storage.bootstrap import current_archive
 from storage.catalogue import Deposit
 from storage.files import publish
-from storage.reception import current
+from storage.keys import spool_altered
+from storage.reception import claimed, current
 from tasks.prefect_step import Ticket, outcome, step
 from tasks.render import render
 from tasks.screening import limits_of
@@ -19,12 +20,18 @@ from tasks.screening import limits_of
 
 def render_deposit(archive: Archive, archive_id: str) -> Deposit:
     """Render a SCREENED deposit and record the verdict; one that is past this is given back as it is."""
-    deposit = current(archive, archive_id)
-    if deposit.state != "SCREENED":
-        return deposit
-    original = archive.spooled(archive_id, "original")
-    target = archive.spooled(archive_id, "rendition.pdf")
-    aside = archive.spooled(archive_id, "rendition.part")
+    with claimed(archive, archive_id, "SCREENED") as deposit:
+        if deposit is not None:
+            _render(archive, deposit)
+    return current(archive, archive_id)
+
+
+def _render(archive: Archive, deposit: Deposit) -> None:
+    original = archive.spooled(deposit.archive_id, "original")
+    target = archive.spooled(deposit.archive_id, "rendition.pdf")
+    aside = archive.spooled(deposit.archive_id, "rendition.part")
+    if not original.is_file():
+        raise spool_altered("original")
     target.unlink(missing_ok=True)
     media_type = str((deposit.screening or {})["media_type"])
     report = render(original, media_type, aside, limits_of(archive))
@@ -39,7 +46,6 @@ def render_deposit(archive: Archive, archive_id: str) -> Deposit:
             details={"verdict": report.verdict, "rung": report.rung},
             rendition=report.as_dict(),
         )
-    return current(archive, archive_id)
 
 
 @step("render")

@@ -64,6 +64,7 @@ def publish_sweep(report: SweepReport) -> None:
         f"| not healed | {report.unhealed} |",
         f"| out of reach | {report.unreachable} |",
         f"| still to read (debt) | {report.remaining} |",
+        f"| strays deleted after their short lock | {report.strays} |",
         f"| journal entries recomputed | {report.journal_entries} |",
     ]
     create_markdown_artifact(key="sweep", markdown="\n".join(lines), description="Integrity sweep")

@@ -11,7 +11,8 @@ from storage import catalogue
 from storage.archive import Archive
 from storage.bootstrap import current_archive
 from storage.catalogue import Deposit
-from storage.reception import current, refuse_deposit
+from storage.keys import spool_altered
+from storage.reception import claimed, current, refuse_deposit
 from tasks.limits import Limits
 from tasks.prefect_step import Ticket, outcome, step
 from tasks.screen import screen
@@ -19,14 +20,21 @@ from tasks.screen import screen
 
 def screen_deposit(archive: Archive, archive_id: str) -> Deposit:
     """Screen the original of a RECEIVED deposit; one that is past this is given back as it is."""
-    deposit = current(archive, archive_id)
-    if deposit.state != "RECEIVED":
-        return deposit
-    original = archive.spooled(archive_id, "original")
+    with claimed(archive, archive_id, "RECEIVED") as deposit:
+        if deposit is not None:
+            _screen(archive, deposit)
+    return current(archive, archive_id)
+
+
+def _screen(archive: Archive, deposit: Deposit) -> None:
+    original = archive.spooled(deposit.archive_id, "original")
+    if not original.is_file():
+        raise spool_altered("original")
     try:
         report = screen(original, deposit.name, limits_of(archive), archive.settings.clamd)
     except RefusedDocumentError as refusal:
-        return refuse_deposit(archive, deposit, refusal)
+        refuse_deposit(archive, deposit, refusal)
+        return
     with archive.database.transaction() as connection:
         catalogue.advance(
             connection,
@@ -36,7 +44,6 @@ def screen_deposit(archive: Archive, archive_id: str) -> Deposit:
             details={"format": report.media_type, "antivirus": report.antivirus},
             screening=report.as_dict(),
         )
-    return current(archive, archive_id)
 
 
 def limits_of(archive: Archive) -> Limits:

@@ -26,7 +26,7 @@ from storage.sealing import seal_deposit, stamp_batch
 from storage.settings import load_settings
 from storage.tsa import TimestampAuthorities
 
-SCREENING = {"media_type": "application/pdf", "format": "PDF", "antivirus": "none-configured", "flags": []}
+SCREENING = {"media_type": "application/pdf", "format": "PDF", "antivirus": "none-configured", "flags": [], "pages": 1}
 RENDITION = {"verdict": "not_checked", "rung": "original-only", "reason": "NO_CONVERTER"}
 
 
@@ -66,9 +66,12 @@ class Rig:
         return found
 
 
-def pass_screening(archive: Archive, archive_id: str) -> None:
+def pass_screening(archive: Archive, archive_id: str, rung: str = "original-only") -> None:
     """Stand in for the external engines of tasks/, which have tests of their own."""
-    for state, column in (("SCREENED", {"screening": SCREENING}), ("RENDERED", {"rendition": RENDITION})):
+    for state, column in (
+        ("SCREENED", {"screening": SCREENING}),
+        ("RENDERED", {"rendition": RENDITION | {"rung": rung}}),
+    ):
         deposit = current(archive, archive_id)
         if catalogue.STATES.index(deposit.state) == catalogue.STATES.index(state) - 1:
             with archive.database.transaction() as connection:

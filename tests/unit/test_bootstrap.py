@@ -1,6 +1,7 @@
 """Opening an archive wires its ports; deposits are refused on a store that does not lock."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -97,9 +98,9 @@ def test_a_replica_that_is_gone_is_never_made_again_in_silence(tmp_path, databas
             archive.replica("replica-b").versions("demo/x/original.age")
         assert caught.value.code == "STORE_MISSING"
         with pytest.raises(BadInputError) as unknown:
-            make_replica(archive, "replica-z")
+            make_replica(settings, "replica-z")
         assert unknown.value.code == "UNKNOWN_REPLICA"
-        make_replica(archive, "replica-b")
+        make_replica(settings, "replica-b")
         assert archive.replica("replica-b").versions("demo/x/original.age") == []
         with archive.database.transaction() as connection:
             rows = connection.execute("SELECT * FROM journal_event WHERE event = 'store:made'").fetchall()
@@ -133,3 +134,34 @@ def test_the_escrow_key_may_be_kept_elsewhere(rig):
     create_safe(rig.archive, "garage", "Garages")
     assert rig.deposit(safe="garage").state == "ARCHIVED"
     assert not path.exists()
+
+
+def test_a_replica_whose_name_stands_for_another_place_is_not_taken_for_it(tmp_path, database_url):
+    variables = environment(tmp_path, database_url)
+    with opened_archive(load_settings(None, variables)) as archive:
+        probe_store(archive, "replica-a")
+    swapped = load_settings(None, variables | {"MINUTIER_REPLICAS": "dir:replicas/b,dir:replicas/a"})
+    with pytest.raises(BadInputError) as caught, opened_archive(swapped):
+        pytest.fail("opened")
+    assert (caught.value.code, "minutier store create replica-a" in caught.value.remedy) == ("REPLICA_MOVED", True)
+    (tmp_path / "home" / "replicas").rename(tmp_path / "home" / "elsewhere")
+    moved = load_settings(None, variables | {"MINUTIER_REPLICAS": "dir:elsewhere/a,dir:elsewhere/b"})
+    for name in ("replica-a", "replica-b"):
+        make_replica(moved, name)
+    with opened_archive(moved) as archive, archive.database.transaction() as connection:
+        assert connection.execute("SELECT * FROM store_probe").fetchall() == []
+
+
+def test_rivals_that_create_one_safe_leave_one_key(rig):
+    with ThreadPoolExecutor(6) as pool:
+        made = list(pool.map(lambda _: create_safe(rig.archive, "rivals", "Rivals"), range(6)))
+    assert sum(made) == 1
+    assert rig.deposit(safe="rivals").state == "ARCHIVED"
+
+
+@pytest.mark.parametrize("name", ["", "../evil", "Garage", "a/b", "x" * 64, "é", "a\x00", "a\n"])
+def test_a_name_that_could_leave_its_place_makes_nothing(rig, name):
+    with pytest.raises(BadInputError) as caught:
+        create_safe(rig.archive, name, "title")
+    assert caught.value.code == "BAD_NAME"
+    assert [path.name for path in (rig.archive.settings.home / "keys" / "safes").iterdir()] == ["demo.age-key"]

@@ -204,15 +204,24 @@ def test_metadata_of_a_refused_document_says_why(rig):
     assert (value["timestamp"], value["retained_until"], value["copies"]) == (None, None, [])
 
 
-@pytest.mark.parametrize("manifest", [None, b"{not canonical}"])
-def test_a_manifest_that_cannot_be_read_stops_the_reading(rig, manifest):
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("manifest = NULL", "PART_MISSING"),
+        ("evidence = NULL", "PART_MISSING"),
+        ("manifest = '{}'", "SEAL_DIGEST"),
+        ("manifest = overlay(manifest placing '0' from 40)", "SEAL_DIGEST"),
+    ],
+)
+def test_a_manifest_that_is_not_the_sealed_one_stops_the_reading(rig, change, code):
     deposit = rig.deposit(DATA)
     with rig.archive.database.transaction() as connection:
-        connection.execute("UPDATE deposit SET manifest = %s", (manifest,))
+        connection.execute(f"UPDATE deposit SET {change}")
         altered = catalogue.get(connection, deposit.archive_id)
     with pytest.raises(IntegrityFailureError) as caught:
-        reading.sealed_manifest(altered)
-    assert caught.value.code == "MANIFEST_ALTERED"
+        reading.read(rig.archive, altered, rig.folder / "out")
+    assert caught.value.code == code
+    assert not (rig.folder / "out").exists()
 
 
 def test_a_full_disk_while_reading_is_said_as_such(rig, monkeypatch):

@@ -10,6 +10,8 @@ from psycopg.errors import UniqueViolation
 from minutier.errors import BadInputError, IntegrityFailureError, RefusedDocumentError, ServiceUnavailableError
 from storage import catalogue, reception
 from storage.reception import Delivery, current, parse_expected, receive, refuse, refuse_deposit
+from storage.sealing import seal_deposit, stamp_batch
+from tests.support.rig import carry, pass_screening
 
 DATA = b"%PDF-1.7 a document\n"
 
@@ -35,8 +37,11 @@ def test_the_same_delivery_twice_is_one_deposit_and_leaves_one_spool(rig):
 
 
 def test_eight_at_once_are_one_deposit(rig):
+    path = rig.folder / "file.pdf"
+    path.write_bytes(DATA)
+    delivery = Delivery(path, "demo", "default", "R-1", "tests")
     with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(lambda _: rig.deliver(DATA).archive_id, range(8)))
+        found = set(pool.map(lambda _: receive(rig.archive, delivery).archive_id, range(8)))
     assert len(found) == 1
     assert spooled(rig) == sorted(found)
 
@@ -122,6 +127,40 @@ def test_a_lost_spool_is_mended_by_the_same_bytes(rig):
     assert rig.deliver(DATA) == first
     assert original.read_bytes() == DATA
     assert spooled(rig) == [first.archive_id]
+
+
+@pytest.mark.parametrize("reached", ["RENDERED", "SEALED", "STAMPED"])
+@pytest.mark.parametrize("lost", ["original", "rendition.pdf"])
+def test_a_deposit_whose_files_were_lost_starts_again_from_the_same_bytes(rig, reached, lost):
+    deposit = rig.deliver(DATA)
+    rig.archive.spooled(deposit.archive_id, "rendition.pdf").write_bytes(b"%PDF-1.7 rendition")
+    pass_screening(rig.archive, deposit.archive_id, rung="pdfa-structural")
+    if reached != "RENDERED":
+        seal_deposit(rig.archive, deposit.archive_id, {})
+    if reached == "STAMPED":
+        stamp_batch(rig.archive, [deposit.archive_id])
+    rig.archive.spooled(deposit.archive_id, lost).unlink()
+    with pytest.raises(IntegrityFailureError) as caught:
+        carry(rig.archive, [deposit.archive_id])
+    assert caught.value.code == "SPOOL_ALTERED"
+    again = rig.deliver(DATA)
+    assert (again.archive_id, again.state, again.manifest) == (deposit.archive_id, "RECEIVED", None)
+    assert carry(rig.archive, [deposit.archive_id])[0].state == "ARCHIVED"
+
+
+def test_a_refusal_about_the_name_does_not_bind_another_name(rig):
+    first = rig.deliver(DATA, name="photo.jpg")
+    refuse_deposit(rig.archive, first, RefusedDocumentError("FORMAT_MISMATCH", "Not a JPEG.", "Pas un JPEG."))
+    assert rig.deliver(DATA, name="photo.jpg").refusal_code == "FORMAT_MISMATCH"
+    assert rig.deliver(DATA, name="photo.png").state == "RECEIVED"
+
+
+def test_another_description_of_the_same_document_is_not_dropped_in_silence(rig):
+    first = rig.deliver(DATA, metadata={"title": "one", "batch": "monday"})
+    assert rig.deliver(DATA, metadata={"title": "one", "batch": "tuesday"}) == first
+    other = rig.deliver(DATA, metadata={"title": "two", "batch": "monday"})
+    assert (other.state, other.refusal_code) == ("REFUSED", "DESCRIPTION_CONFLICT")
+    assert current(rig.archive, first.archive_id).state == "RECEIVED"
 
 
 def test_bytes_that_read_back_otherwise_stop_the_deposit(rig, monkeypatch):

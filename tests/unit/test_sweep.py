@@ -7,7 +7,9 @@ import pytest
 
 from minutier.errors import IntegrityFailureError, RefusedDocumentError, ServiceUnavailableError
 from storage import catalogue, journal, reading, reception, sweep
-from storage.sweep import clean_spool
+from storage.collector import clean_spool, collect_strays
+from storage.ports import LockState
+from storage.proofs import make_checkpoint
 
 HOUR = timedelta(hours=1)
 ROLES = ("original", "manifest", "seal", "evidence")
@@ -174,12 +176,115 @@ def test_an_altered_journal_stops_the_sweep(rig):
     assert (caught.value.code, "entry 3" in caught.value.message) == ("JOURNAL_BROKEN", True)
 
 
+@pytest.mark.parametrize("loss", ["hold", "term"])
+def test_a_copy_without_its_lock_is_locked_again(rig, loss):
+    deposit = rig.deposit()
+    store, key, version = version_of(rig, deposit, "original", 0)
+    entry = store._find(key, version)
+    term = entry.lock.retain_until
+    entry.lock = LockState(term, False) if loss == "hold" else LockState(rig.clock() + timedelta(days=7), True)
+    report = run(rig)
+    assert (report.verdict, report.healed) == ("healed", 1)
+    assert [finding.outcome for finding in report.findings] == ["unlocked"]
+    assert store.lock_state(key, version) == LockState(term, True)
+    assert "copy:relocked" in events(rig)
+    assert run(rig).verdict == "clean"
+
+
+def test_a_heal_that_cannot_lock_points_to_nothing_weak(rig):
+    deposit = rig.deposit()
+    alter(rig, deposit, "seal", 0)
+    store, extend = rig.stores[0], rig.stores[0].extend_lock
+
+    def refused(*_args, **_more):
+        raise ServiceUnavailableError("STORE_UNANSWERED", "no answer", remedy="")
+
+    store.extend_lock = refused
+    assert run(rig).verdict == "alarm"
+    store.extend_lock = extend
+    assert run(rig).verdict == "healed"
+    with rig.archive.database.transaction() as connection:
+        (copy,) = [
+            c for c in catalogue.copies(connection, deposit.archive_id) if (c.role, c.replica) == ("seal", "replica-a")
+        ]
+    assert store.lock_state(f"demo/{deposit.archive_id}/seal.age", copy.version_id).legal_hold
+    assert copy.locked_until == deposit.retain_until
+
+
+def test_a_damage_past_the_term_is_healed_too(rig):
+    deposit = rig.deposit()
+    rig.clock.advance(6 * 366 * 86400)
+    assert run(rig).verdict == "clean"
+    alter(rig, deposit, "original", 0)
+    assert run(rig).verdict == "healed"
+    assert run(rig).verdict == "clean"
+
+
+def test_strays_go_after_their_seven_days_and_nothing_else_does(rig):
+    deposit, live = rig.deposit(), rig.deliver(b"live", "R-2")
+    store, key, version = version_of(rig, deposit, "original", 0)
+    stray = rig.folder / "stray"
+    stray.write_bytes(b"an earlier attempt")
+    planted = store.put(key, stray, rig.clock() + timedelta(days=7))
+    waiting = store.put(f"demo/{live.archive_id}/original.age", stray, rig.clock() + timedelta(days=7))
+    store.put(f"demo/{live.archive_id}/original.age", stray, rig.clock() + timedelta(days=7))
+    unknown = store.put("demo/0193a2f0-7c11-7abc-8def-0123456789ab/original.age", stray, rig.clock() + HOUR)
+    store.put("demo/0193a2f0-7c11-7abc-8def-0123456789ab/original.age", stray, rig.clock() + HOUR)
+    odd = store.put("demo/odd", stray, rig.clock() + HOUR)
+    store.put("demo/odd", stray, rig.clock() + HOUR)
+    assert run(rig).strays == 0
+    rig.clock.advance(8 * 86400)
+    assert run(rig).strays == 1
+    left = {found.version_id for found in store.list_objects("demo/")}
+    assert planted.version_id not in left
+    assert {version, waiting.version_id, unknown.version_id, odd.version_id} <= left
+    assert "stray:deleted" in events(rig)
+    assert run(rig).strays == 0
+
+
+def test_no_stray_goes_while_the_copy_that_counts_is_bad(rig):
+    deposit = rig.deposit()
+    store, key, _ = version_of(rig, deposit, "original", 0)
+    stray = rig.folder / "stray"
+    stray.write_bytes(b"an earlier attempt")
+    store.put(key, stray, rig.clock() + HOUR)
+    rig.clock.advance(86400)
+    with rig.archive.database.transaction() as connection:
+        connection.execute("UPDATE replica_copy SET health = 'damaged'")
+    assert collect_strays(rig.archive) == 0
+    with rig.archive.database.transaction() as connection:
+        connection.execute("UPDATE replica_copy SET health = 'good'")
+
+    def down(_call):
+        raise ServiceUnavailableError("STORE_UNANSWERED", "down", remedy="")
+
+    store.fault_hook = down
+    assert collect_strays(rig.archive) == 0
+    store.fault_hook = None
+    assert collect_strays(rig.archive) == 1
+
+
+def test_a_journal_cut_short_of_its_last_checkpoint_is_found(rig):
+    rig.deposit()
+    with rig.archive.database.transaction() as connection:
+        make_checkpoint(rig.archive, connection)
+    with rig.archive.database.transaction() as connection:
+        connection.execute("ALTER TABLE journal_event DISABLE TRIGGER journal_only_grows")
+        connection.execute("DELETE FROM journal_event WHERE seq > 4")
+        connection.execute("ALTER TABLE journal_event ENABLE TRIGGER journal_only_grows")
+    with pytest.raises(IntegrityFailureError) as caught:
+        run(rig)
+    assert caught.value.code == "JOURNAL_BROKEN"
+
+
 def test_the_spool_is_cleared_of_what_nobody_claims(rig):
     live, refused = rig.deliver(b"live", "R-1"), rig.deliver(b"refused", "R-2")
+    ended = rig.deposit(b"ended", "R-3")
     orphan = rig.archive.spool / "0193a2f0-7c11-7abc-8def-0123456789ab"
-    stray = rig.archive.spool / "stray"
-    for folder in (orphan, stray):
+    for folder in (orphan, rig.archive.spool / ended.archive_id):
         folder.mkdir()
+        (folder / "original").write_bytes(b"bytes")
+    (rig.archive.spool / "a-file").write_bytes(b"")
     keep = reception.quarantine
     reception.quarantine = lambda *_: None  # a crash before the bytes went to quarantine
     try:
@@ -190,6 +295,7 @@ def test_the_spool_is_cleared_of_what_nobody_claims(rig):
     old = rig.clock().timestamp() - 2 * 86400
     for folder in rig.archive.spool.iterdir():
         os.utime(folder, (old, old))
-    assert clean_spool(rig.archive) == 2
+    assert clean_spool(rig.archive) == 1
     assert [path.name for path in rig.archive.spool.iterdir()] == [live.archive_id]
+    assert (rig.archive.quarantine / f"unclaimed-{orphan.name}" / "original").read_bytes() == b"bytes"
     assert (rig.archive.quarantine / refused.archive_id / "original").read_bytes() == b"refused"

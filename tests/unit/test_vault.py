@@ -11,6 +11,7 @@ from minutier.seal import check_seal
 from storage import catalogue, vault
 from storage.ports import LockState
 from storage.sealing import seal_deposit, stamp_batch
+from storage.sweep import sweep
 from tests.support.rig import carry, pass_screening
 
 ROLES = {"original", "manifest", "seal", "evidence"}
@@ -185,3 +186,62 @@ def test_a_rendition_is_stored_and_sealed_with_its_original(rig):
     (found,) = carry(rig.archive, [deposit.archive_id])
     assert [part["role"] for part in json.loads(found.manifest)["objects"]] == ["original", "rendition"]
     assert len(versions(rig.stores[0])) == 5
+
+
+@pytest.mark.parametrize("name", ["original", "rendition.pdf"])
+@pytest.mark.parametrize("harm", [lambda path: path.write_bytes(b"altered"), lambda path: path.unlink()])
+def test_what_changed_after_the_seal_is_never_stored_as_the_document(rig, name, harm):
+    deposit = rig.deliver()
+    rig.archive.spooled(deposit.archive_id, "rendition.pdf").write_bytes(b"%PDF-1.7 rendition")
+    pass_screening(rig.archive, deposit.archive_id)
+    seal_deposit(rig.archive, deposit.archive_id, {})
+    stamp_batch(rig.archive, [deposit.archive_id])
+    harm(rig.archive.spooled(deposit.archive_id, name))
+    with pytest.raises(IntegrityFailureError) as caught:
+        carry(rig.archive, [deposit.archive_id])
+    assert caught.value.code == "SPOOL_ALTERED"
+    assert all(not any(name.split(".")[0] in v.key for v in versions(store)) for store in rig.stores)
+
+
+def test_a_rendition_of_a_rival_run_cannot_slip_under_the_seal(rig):
+    deposit = rig.deliver()
+    pass_screening(rig.archive, deposit.archive_id)
+    with rig.archive.database.exclusive(f"deposit {deposit.archive_id}"):
+        with pytest.raises(ServiceUnavailableError) as caught:
+            seal_deposit(rig.archive, deposit.archive_id, {})
+    assert caught.value.code == "BUSY"
+
+
+@pytest.mark.parametrize("hours", [0, 3])
+@pytest.mark.parametrize("harm", ["altered", "gone"])
+def test_a_copy_that_went_bad_before_the_lock_is_not_attested(rig, hours, harm):
+    archive_id = stamped(rig)
+    vault.store_deposit(rig.archive, archive_id)
+    vault.commit_deposit(rig.archive, archive_id)
+    store, key = rig.stores[0], f"demo/{archive_id}/original.age"
+    (version,) = store.versions(key)
+    if harm == "gone":
+        del store._entries[key]
+    else:
+        store.damage(key, version.version_id, bytes(version.size if hours else version.size + 1))
+    rig.clock.advance(hours * 3600)
+    with pytest.raises(IntegrityFailureError) as caught:
+        vault.lock_deposit(rig.archive, archive_id)
+    assert caught.value.code == "COPY_DAMAGED"
+    rig.clock.advance(60)
+    assert sweep(rig.archive, budget=timedelta(hours=1)).healed == 1
+    assert carry(rig.archive, [archive_id])[0].state == "ARCHIVED"
+
+
+def test_adopting_a_version_never_takes_its_hold_away(rig):
+    found = rig.deposit()
+    key = f"demo/{found.archive_id}/original.age"
+    store = rig.stores[0]
+    (version,) = store.versions(key)
+    rig.clock.advance(6 * 366 * 86400)
+    with rig.archive.database.transaction() as connection:
+        item = catalogue.objects(connection, found.archive_id)["original"]
+    staged = rig.folder / "staged"
+    staged.write_bytes(store.open(key, version.version_id).read())
+    assert vault.place(rig.archive, store, item, staged) == version
+    assert store.lock_state(key, version.version_id).legal_hold
