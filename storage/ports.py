@@ -54,7 +54,11 @@ class ObjectStore(Protocol):
         """Iterate over all versions of all keys beginning with `prefix`, in key order; delete markers left out."""
 
     def open(self, key: str, version_id: str) -> AbstractContextManager[BinaryIO]:
-        """Open one version for streaming reads, always by version id, so that no marker can hide it."""
+        """Open one version for streaming reads, always by version id, so that no marker can hide it.
+
+        A store or disk that fails while the stream is read, at its first byte or in the middle, is
+        `ServiceUnavailableError` too, raised by `read` and `readinto` themselves: a reader then takes another replica.
+        """
 
     def lock_state(self, key: str, version_id: str) -> LockState:
         """Read the lock of one version from the store itself."""

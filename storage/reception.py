@@ -217,20 +217,6 @@ def _record(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: 
 def _same_or_conflict(
     archive: Archive, delivery: Delivery, known: Deposit, archive_id: str, fingerprint: Fingerprint, *, same: bool
 ) -> Deposit:
-    if same and _description(known) != (delivery.lifecycle_class, _said(delivery.metadata)):
-        return _conflict(
-            archive,
-            delivery,
-            RefusedDocumentError(
-                "DESCRIPTION_CONFLICT",
-                f"This document is already archived or under way under {delivery.reference}, described otherwise.",
-                f"Ce document est déjà archivé ou en cours sous la référence {delivery.reference},"
-                " avec une autre description, qui reste seule valable.",
-                remedy="Nothing to send again; to archive another description, give it another reference.",
-            ),
-            archive_id,
-            fingerprint,
-        )
     if same:
         if known.reached("RECEIVED") and not known.reached("STORED"):
             _mend_spool(archive, known, archive_id, fingerprint)
@@ -242,22 +228,7 @@ def _same_or_conflict(
         f"Un autre document est déjà archivé ou en cours sous la référence {delivery.reference}.",
         remedy="Give this document its own reference.",
     )
-    return _conflict(archive, delivery, conflict, archive_id, fingerprint)
-
-
-def _conflict(
-    archive: Archive, delivery: Delivery, conflict: RefusedDocumentError, archive_id: str, fingerprint: Fingerprint
-) -> Deposit:
     return refuse(archive, delivery, conflict, fingerprint=fingerprint, spooled=archive.spool / archive_id)
-
-
-def _said(metadata: Mapping[str, str]) -> dict[str, str]:
-    # The name of the batch is about the delivery: the same document may come in another one.
-    return {name: value for name, value in metadata.items() if name != "batch"}
-
-
-def _description(deposit: Deposit) -> tuple[str, dict[str, str]]:
-    return deposit.lifecycle_class, _said(deposit.metadata)
 
 
 def _mend_spool(archive: Archive, known: Deposit, archive_id: str, fingerprint: Fingerprint) -> None:

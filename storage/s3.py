@@ -9,14 +9,16 @@ tried again. Bytes travel with a SHA-256 of each part signed into the request (h
 from __future__ import annotations
 
 import configparser
+import io
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 import urllib3
 from minio import Minio
@@ -39,6 +41,11 @@ from storage.worm import (
     whole_second,
 )
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from urllib3 import BaseHTTPResponse
+
+_BUFFER = 1 << 17
 _CONNECT_SECONDS = 5.0
 _PART_BYTES = 16 << 20
 _MAX_PARTS = 10_000
@@ -172,7 +179,7 @@ class S3Store:
         return self._pages(prefix)
 
     def open(self, key: str, version_id: str) -> AbstractContextManager[BinaryIO]:
-        """See the port. The stream cannot seek; a connection lost while reading is ServiceUnavailableError."""
+        """See the port. The stream cannot seek."""
         self._check(key, version_id)
         return self._reading(key, version_id)
 
@@ -264,9 +271,12 @@ class S3Store:
         with self._answers(f"read {key}", key, version_id):
             answer = self._client.get_object(self._bucket, key, version_id=version_id)
         try:
-            yield cast(BinaryIO, answer)
-        except HTTPError as error:
-            raise self._unanswered(f"read {key} to its end", error) from error
+            lost = partial(self._unanswered, f"read {key} to its end")
+            with io.BufferedReader(_Body(answer, lost), _BUFFER) as stream:
+                # Here, and not at the caller's first read: a decoder of age files calls a header that it cannot read
+                # altered.
+                stream.peek()
+                yield stream
         finally:
             answer.close()
             answer.release_conn()
@@ -331,6 +341,28 @@ class S3Store:
             code, ("STORE_FAILED", f"answered {code}: {words}", "Read the log of the store, then try again.")
         )
         return ServiceUnavailableError(ours, f"The store {self.name} {what} (asked to {act}).", remedy=remedy)
+
+
+class _Body(io.RawIOBase):
+    """The body of an answer, read in order; `lost` words what cuts it off."""
+
+    def __init__(self, answer: BaseHTTPResponse, lost: Callable[[Exception], ServiceUnavailableError]) -> None:
+        super().__init__()
+        self._answer, self._lost = answer, lost
+
+    def readable(self) -> bool:
+        """Say that it can be read; it can do nothing else."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill the buffer as far as the body goes; gives how many bytes came."""
+        room = memoryview(buffer).cast("B")
+        try:
+            piece = self._answer.read(len(room))
+        except HTTPError as error:
+            raise self._lost(error) from error
+        room[: len(piece)] = piece
+        return len(piece)
 
 
 def _credentials(path: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from storage.bootstrap import current_archive, require_probed
 from storage.sweep import SweepReport
 from tasks.prefect_step import Ticket
 
-_WORDS = {"ARCHIVED": "✅ archived", "REFUSED": "⛔ refused"}
+_WORDS = {"ARCHIVED": "archived", "REFUSED": "refused"}
 
 
 @task(name="check that the stores lock", retries=2, retry_delay_seconds=5, persist_result=False)
@@ -32,7 +32,7 @@ def publish_deposits(title: str, tickets: list[Ticket]) -> dict[str, int]:
         table=[
             {
                 "reference": deposit.reference,
-                "state": _WORDS.get(deposit.state, f"⏳ {deposit.state.lower()}"),
+                "state": _WORDS.get(deposit.state, f"on its way ({deposit.state.lower()})"),
                 "reason": deposit.refusal_code or "",
                 "rendition": (deposit.rendition or {}).get("verdict", ""),
                 "archive_id": deposit.archive_id,
@@ -48,9 +48,9 @@ def publish_deposits(title: str, tickets: list[Ticket]) -> dict[str, int]:
 def publish_sweep(report: SweepReport) -> None:
     """Publish what a sweep found, in words and figures."""
     words = {
-        "clean": "✅ Every copy that was read is exactly what was stored.",
-        "healed": "🩹 Damaged copies were found and healed from good ones.",
-        "alarm": "🚨 **Copies are damaged or out of reach and could not be healed. Act now.**",
+        "clean": "Every copy that was read is exactly what was stored.",
+        "healed": "Damaged copies were found and healed from good ones.",
+        "alarm": "ALARM: copies are damaged or out of reach and could not be healed. Act now.",
     }
     lines = [
         f"## {words[report.verdict]}",

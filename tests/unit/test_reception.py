@@ -155,12 +155,10 @@ def test_a_refusal_about_the_name_does_not_bind_another_name(rig):
     assert rig.deliver(DATA, name="photo.png").state == "RECEIVED"
 
 
-def test_another_description_of_the_same_document_is_not_dropped_in_silence(rig):
-    first = rig.deliver(DATA, metadata={"title": "one", "batch": "monday"})
-    assert rig.deliver(DATA, metadata={"title": "one", "batch": "tuesday"}) == first
-    other = rig.deliver(DATA, metadata={"title": "two", "batch": "monday"})
-    assert (other.state, other.refusal_code) == ("REFUSED", "DESCRIPTION_CONFLICT")
-    assert current(rig.archive, first.archive_id).state == "RECEIVED"
+def test_the_first_description_of_a_document_stays(rig):
+    first = rig.deliver(DATA, metadata={"title": "one"})
+    assert rig.deliver(DATA, metadata={"title": "two"}) == first
+    assert current(rig.archive, first.archive_id).metadata == {"title": "one"}
 
 
 def test_bytes_that_read_back_otherwise_stop_the_deposit(rig, monkeypatch):
