@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
-from json import dumps
+from datetime import UTC, datetime
+from json import dumps, loads
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from traceback import format_exception
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
 
-from minutier.errors import BadInputError, MinutierError
+from minutier.errors import BadInputError, MinutierError, ServiceUnavailableError
 
 if TYPE_CHECKING:
+    from io import TextIOWrapper
+
     from storage.archive import Archive
     from storage.settings import Settings
 
@@ -39,9 +44,14 @@ class Context:
 
     home: Path | None = None
     json: bool = False
+    out: TextIO | None = None
+    """Where the document of --json goes, while a command runs."""
+    told: bool = False
+    """Whether it went there: what fails afterwards is said on stderr alone."""
 
 
 context = Context()
+_CTRL_C = 130  # what typer makes of it
 
 
 def settings() -> Settings:
@@ -59,9 +69,6 @@ def running_archive() -> Iterator[Archive]:
 
     complete = connected(settings())
     os.environ.update(prefect_environment(complete))
-    # What stopped a run is said in one sentence; its traceback stays on the run's page.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     os.environ["MINUTIER_HOME"] = str(complete.home)
     os.environ["MINUTIER_DATABASE_URL"] = complete.database_url or ""
     os.environ["MINUTIER_TSA_URLS"] = ",".join(complete.tsa_urls or ())
@@ -76,12 +83,31 @@ def running_archive() -> Iterator[Archive]:
 
 def say(line: str) -> None:
     """Tell progress to the person, never to the program that reads stdout."""
-    print(line, file=sys.stderr, flush=True)
+    _write(sys.stderr, line)
 
 
 def show(value: Any, words: str) -> None:
     """Print the result: one JSON document with --json, words otherwise."""
-    print(dumps(value, ensure_ascii=False, indent=2, default=str) if context.json else words)
+    out, context.told = context.out or sys.stdout, True
+    _write(out, _document(value, out) if context.json else words)
+
+
+def printable(text: str) -> str:
+    """Give the text with U+FFFD for what stands in it for a byte that is not UTF-8."""
+    return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def _document(value: Any, out: TextIO) -> str:
+    text = printable(dumps(value, ensure_ascii=False, indent=2, default=str))
+    return text if "utf" in (out.encoding or "").lower() else dumps(loads(text), indent=2)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        print(printable(text), file=stream, flush=True)
+    except BrokenPipeError:
+        # `… | head` has what it wanted. What Python flushes at its end must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def table(headers: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
@@ -94,43 +120,73 @@ def table(headers: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that is not in UTF-8 shows a question mark, not an error.
+        cast("TextIOWrapper", stream).reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; gives the exit code. Errors that are expected become sentences, never tracebacks."""
-    from deployments import commands_archive, commands_documents, commands_instance  # noqa: F401 - they register
-
+    """Run one command; gives the exit code. Every error becomes a sentence (and one JSON document), no traceback."""
+    _silence_libraries()
     try:
-        result = app(args=_common_options(arguments), prog_name="minutier", standalone_mode=False)
+        result = _command(arguments)
     except MinutierError as error:
         return _report(error)
     except typer.Exit as leave:
         return leave.exit_code
-    except typer.Abort:
-        say("Interrupted. Nothing is lost: run the same command again.")
-        return 3
+    except (typer.Abort, KeyboardInterrupt):
+        return _report(_interrupted())
     except typer.TyperException as error:
-        say(f"Error [USAGE]: {error.format_message()}\n→ minutier --help, minutier COMMAND --help")
-        return 2
+        return _report(_usage(error.format_message()))
     except OSError as error:
         return _report(_from_system(error))
+    except Exception as error:  # noqa: BLE001 - the edge of the process: past it, exit 1 would say "negative verdict"
+        return _report(_engine_down(error) or _fault(error))
+    return _report(_interrupted()) if result == _CTRL_C else result
+
+
+def _command(arguments: list[str]) -> int:
+    from deployments import commands_archive, commands_documents, commands_instance  # noqa: F401 - they register
+
+    rest = _common_options(arguments)
+    with ExitStack() as undo:
+        if context.json:  # stdout is for the one document: help, and whatever a library prints, go elsewhere
+            context.out = sys.stdout
+            undo.callback(setattr, context, "out", None)
+            undo.enter_context(redirect_stdout(sys.stderr))
+        result = app(args=rest, prog_name="minutier", standalone_mode=False)
     return result if isinstance(result, int) else 0
+
+
+def _silence_libraries() -> None:
+    """Keep the logs of libraries off the terminal, before the first of them is imported.
+
+    What stopped a command is said in one sentence, and what stopped a run stays on the run's page.
+    """
+    for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_ROOT_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL"):
+        os.environ.setdefault(name, "CRITICAL")
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    if not logging.root.handlers:  # without any, Python writes warnings to stderr
+        logging.root.addHandler(logging.NullHandler())
 
 
 def _common_options(arguments: list[str]) -> list[str]:
     """Take --json and --home from wherever they stand, so that people need not remember the order."""
     rest: list[str] = []
-    context.json, context.home = False, None
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    # Known before anything can be wrong on the line: an error is a JSON document too.
+    context.json, context.home, context.told = "--json" in arguments[:end], None, False
     items = iter(arguments)
     for item in items:
         if item == "--":
             return [*rest, item, *items]
         if item == "--json":
-            context.json = True
-        elif item == "--home" or item.startswith("--home="):
-            value = item.partition("=")[2] or next(items, "")
-            if not value:
+            continue
+        if item == "--home" or item.startswith("--home="):
+            value = item.partition("=")[2] if "=" in item else next(items, "")
+            if not value or value.startswith("-"):
                 raise BadInputError("USAGE", "--home needs a directory.", remedy="Write --home DIR.")
             context.home = Path(value)
         else:
@@ -139,8 +195,9 @@ def _common_options(arguments: list[str]) -> list[str]:
 
 
 def _report(error: MinutierError) -> int:
-    if context.json:
-        print(dumps({"error": error.as_dict()}, ensure_ascii=False, indent=2))
+    with suppress(OSError):  # stdout itself may be what failed
+        if context.json and not context.told:
+            _write(sys.stdout, _document({"error": error.as_dict()}, sys.stdout))
     tell_error(error)
     return error.exit_code
 
@@ -151,11 +208,67 @@ def tell_error(error: MinutierError) -> None:
 
 
 def _from_system(error: OSError) -> MinutierError:
-    from minutier.errors import ServiceUnavailableError
-
     where = error.filename or "a file"
     if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError | NotADirectoryError):
         return BadInputError("FILE_ERROR", f"{where}: {error.strerror}.", remedy="Check the path and the rights on it.")
     return ServiceUnavailableError(
         "SYSTEM_ERROR", f"{where}: {error.strerror or error}.", remedy="Nothing is lost. Mend the cause and try again."
     )
+
+
+def _usage(message: str) -> MinutierError:
+    return BadInputError("USAGE", message or "A command is missing.", remedy="minutier --help, minutier COMMAND --help")
+
+
+def _interrupted() -> MinutierError:
+    return ServiceUnavailableError("INTERRUPTED", "Interrupted.", remedy="Nothing is lost: run the same command again.")
+
+
+def _engine_down(error: Exception) -> MinutierError | None:
+    """Give the sentence for a Prefect server that does not answer, None for another error.
+
+    Its client raises a bare RuntimeError from the error of the network; no other client leaves those as they are.
+    """
+    from httpx import TransportError
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, TransportError):
+        cause = cause.__cause__
+    if cause is None:
+        return None
+    return ServiceUnavailableError(
+        "PREFECT_DOWN",
+        f"The Prefect server does not answer ({cause}).",
+        remedy="Nothing is lost. Start it (`minutier up`, or your own) and run the same command again.",
+    )
+
+
+def _fault(error: Exception) -> MinutierError:
+    """Give the sentence for what nobody foresaw; its traceback goes to the command log of the home."""
+    log = _keep_traceback(error)
+    report = f"If it ends the same, report it with the end of {log}." if log else "If it ends the same, report it."
+    return ServiceUnavailableError(
+        "INTERNAL",
+        f"This is a fault of Minutier, not of what you asked ({type(error).__name__}).",
+        remedy=f"What was archived is safe. Run the same command again: what was done is not done twice. {report}",
+    )
+
+
+def _keep_traceback(error: Exception) -> Path | None:
+    """Append the traceback to HOME/logs/command.log; None when there is no home, or it cannot be written."""
+    from deployments.processes import rotate
+    from storage.settings import home_directory
+
+    try:
+        home = home_directory(context.home, os.environ)
+        if not home.is_dir():
+            return None
+        log = home / "logs" / "command.log"
+        log.parent.mkdir(exist_ok=True, mode=0o700)
+        rotate(log)
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(f"{datetime.now(UTC).isoformat()} {''.join(format_exception(error))}\n")
+    except (OSError, ValueError, RuntimeError):  # the last from a `~` without a home; the fault is said all the same
+        return None
+    return log

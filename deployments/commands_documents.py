@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.cli import app, running_archive, say, settings, show, table, tell_error
+from deployments.cli import app, printable, running_archive, say, settings, show, table, tell_error
+from deployments.inputs import DEPOSITOR, own_reference, read_metadata, require_text
 from minutier.errors import BadInputError, MinutierError
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from storage.catalogue import Deposit
 
 _ID = Annotated[str, typer.Argument(metavar="ID", help="archive_id or fingerprint")]
-_DEPOSITOR = "command-line"
 
 
 @app.command()
@@ -39,8 +36,10 @@ def deposit(
     """Archive documents: runs the whole journey and says how each ended."""
     if len(files) > 1 and (reference or expect):
         raise BadInputError("USAGE", "--reference and --expect go with one file.", remedy="Deposit one by one.")
+    require_text(reference=reference, safe=safe, **{"class": lifecycle_class})
+    described = read_metadata(metadata)
     with running_archive() as archive:
-        deposits = _deposit(archive, files, safe, lifecycle_class, reference, _metadata(metadata), expect)
+        deposits = _deposit(archive, files, safe, lifecycle_class, reference, described, expect)
     show([_outcome(item) for item in deposits], _outcome_table(deposits))
     return 2 if any(item.state == "REFUSED" for item in deposits) else 0
 
@@ -67,9 +66,19 @@ def _deposit(
             )
     received = []
     for path in files:
-        name = reference or _own_reference(archive, path)
+        named = reference or own_reference(archive, path)
         say(f"{path.name}: receiving")
-        delivery = Delivery(path, safe, lifecycle_class, name, _DEPOSITOR, metadata=metadata, expected=expected)
+        # A name in another encoding (old shares are full of them) is no reason to turn a document away.
+        delivery = Delivery(
+            path,
+            safe,
+            lifecycle_class,
+            named,
+            DEPOSITOR,
+            name=printable(path.name),
+            metadata=metadata,
+            expected=expected,
+        )
         received.append(receive(archive, delivery))
     waiting = [item for item in received if item.state not in ("ARCHIVED", "REFUSED")]
     if waiting:
@@ -101,33 +110,6 @@ def failure(state: Any) -> MinutierError:
         f"The run did not end well ({state.message or state.name}).",
         remedy="Nothing is lost. Run the same command again; the Prefect UI shows the step.",
     )
-
-
-def _own_reference(archive: Archive, path: Path) -> str:
-    """Name a delivery without reference by its content, keyed: the same bytes again are the same deposit.
-
-    A file name may name a person, and a bare digest of a guessable form could confirm a guess; this shows neither.
-    """
-    from storage.files import write_durably
-
-    key_file = archive.settings.home / "keys" / "reference.key"
-    if not key_file.exists():
-        write_durably(key_file, secrets.token_bytes(32))
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").digest()
-    return "file-" + hmac.digest(key_file.read_bytes(), digest, "sha256").hex()[:20]
-
-
-def _metadata(path: Path | None) -> dict[str, str]:
-    if path is None:
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BadInputError("BAD_METADATA", f"{path} is not JSON ({error}).", remedy="Correct the file.") from error
-    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        raise BadInputError("BAD_METADATA", f"{path} is not an object of strings.", remedy='Write {"title": "…"}.')
-    return value
 
 
 def _outcome(item: Deposit) -> dict[str, Any]:
@@ -187,6 +169,7 @@ def intake(
     directory: Annotated[Path | None, typer.Option("--dir", help="the feed's directory of batches")] = None,
 ) -> int:
     """Take one feed's waiting batches now."""
+    require_text(feed=feed)
     with running_archive() as archive:
         reports, state = run_intake(archive, feed, directory)
     lines = [line | {"batch": report["batch"]} for report in reports for line in report["lines"]]

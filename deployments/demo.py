@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import shutil
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from deployments.cli import table
 from storage import catalogue
 from storage.archive import Archive
+from tasks.bordereau import RECEIPT
 from tasks.samples.feeds import generate
 from tasks.samples.model import Expected
 
 FEEDS = ("garage", "mairie")
-_AN_HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,49 +80,85 @@ class DemoReport:
 def run_demo(archive: Archive, say: Callable[[str], None]) -> DemoReport:
     """Generate the samples, take both feeds twice, sweep, export one proof and verify it offline."""
     from deployments.commands_archive import run_sweep
-    from deployments.commands_documents import failure, run_intake
 
-    report, expected = DemoReport(), []
-    for feed in FEEDS:
-        door = archive.settings.home / "demo" / feed
-        say(f"sample feed {feed}: writing its files in {door}")
-        expected += _generate(archive, feed)
-        _, state = run_intake(archive, feed, door)
-        if not state.is_completed():
-            raise failure(state)
-    lines = _lines(archive)
-    _describe(archive, report, lines, expected)
-    before = _counts(archive)
-    say("both feeds once more: nothing may be added")
-    for feed in FEEDS:
-        run_intake(archive, feed, archive.settings.home / "demo" / feed)
-    report.checks.append(Check("A second delivery of both feeds adds no document.", _counts(archive) == before))
-    swept = run_sweep(archive, timedelta(hours=1))
-    report.checks.append(
-        Check(
-            "Every copy was re-read and is exactly what was stored.",
-            swept["verdict"] == "clean",
-            f"({swept['copies']} copies)",
-        )
-    )
+    report, home = DemoReport(), archive.settings.home / "demo"
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="second-", dir=home) as second:
+        expected = []
+        for feed in FEEDS:
+            say(f"sample feed {feed}: writing its files in {home / feed}")
+            expected += generate(_door(home, feed), feed)
+            _deliver_again(home / feed, _door(Path(second), feed))
+        for feed in FEEDS:
+            _take(archive, feed, home / feed, say)
+        lines = _lines(archive, {item.batch for item in expected})
+        _describe(archive, report, lines, expected)
+        before = _counts(archive)
+        say("both feeds once more, by another door and under other batch names: nothing may be added")
+        again = [line for feed in FEEDS for line in _take(archive, feed, Path(second) / feed, say)]
+    report.checks.append(second_delivery(lines, again, before, _counts(archive)))
+    say("every copy is re-read")
+    report.checks.append(every_copy(run_sweep(archive, timedelta(hours=1))))
     report.checks.append(_prove(archive, say))
     return report
 
 
-def _generate(archive: Archive, feed: str) -> list[Expected]:
-    door = archive.settings.home / "demo" / feed
-    door.mkdir(parents=True, exist_ok=True)
-    found = generate(door, feed)
-    # Delivered an hour ago: what is missing by now is missing for good.
-    for manifest in door.glob("*/bordereau.csv"):
-        past = archive.clock().timestamp() - _AN_HOUR
-        os.utime(manifest, (past, past))
-    return found
+def second_delivery(
+    first: list[dict[str, Any]], again: list[dict[str, Any]], before: dict[str, int], after: dict[str, int]
+) -> Check:
+    """Check that every line got the very answer that it had the first time, and that no document was added."""
+    answers = [sorted((line["reference"], line["archive_id"]) for line in lines) for lines in (first, again)]
+    return Check(
+        "A second delivery of both feeds gets the same answers and adds no document.",
+        bool(again) and answers[0] == answers[1] and before == after,
+        f"({len(again)} lines)",
+    )
 
 
-def _lines(archive: Archive) -> list[dict[str, Any]]:
+def every_copy(swept: dict[str, Any]) -> Check:
+    """Check that a sweep found copies, left none unread, and found nothing wrong."""
+    return Check(
+        "Every copy was re-read and is exactly what was stored.",
+        swept["verdict"] == "clean" and swept["copies"] > 0 and swept["remaining"] == 0,
+        f"({swept['copies']} copies, {swept['remaining']} left)",
+    )
+
+
+def _door(folder: Path, feed: str) -> Path:
+    door = folder / feed
+    door.mkdir(exist_ok=True)
+    return door
+
+
+def _deliver_again(first: Path, second: Path) -> None:
+    """Bring the batches of a door to another one, under names that no batch had before."""
+    mark = second.parent.name.rpartition("-")[2]
+    for batch in first.iterdir():
+        shutil.copytree(batch, second / f"{batch.name}-{mark}", ignore=shutil.ignore_patterns(RECEIPT))
+
+
+def _take(archive: Archive, feed: str, door: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Take what waits at a door and give the lines of its receipts; the error of a run that did not complete."""
+    from deployments.commands_documents import failure, run_intake
+    from tasks.intake import seconds_to_wait
+
+    while (seconds := seconds_to_wait(archive, feed, door)) > 0:
+        say(f"feed {feed}: a listed file is missing; the batch is left alone for {seconds:.0f} s, it may still come")
+        time.sleep(min(seconds + 0.1, 5.0))
+    reports, state = run_intake(archive, feed, door)
+    if not state.is_completed():
+        raise failure(state)
+    return [line for batch in reports for line in batch["lines"]]
+
+
+def _lines(archive: Archive, batches: set[str]) -> list[dict[str, Any]]:
+    """Give the lines of the last receipt of each of these batches."""
     with archive.database.transaction() as connection:
-        rows = connection.execute("SELECT feed, name, report FROM batch ORDER BY feed, name, taken_at").fetchall()
+        rows = connection.execute(
+            "SELECT DISTINCT ON (feed, name) feed, name, report FROM batch WHERE name = ANY(%s)"
+            " ORDER BY feed, name, taken_at DESC",
+            (sorted(batches),),
+        ).fetchall()
     return [line | {"feed": row["feed"], "batch": row["name"]} for row in rows for line in row["report"]["lines"]]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -10,6 +10,7 @@ from prefect.states import Completed
 
 from flows.deposit import deposit_documents
 from storage.bootstrap import current_archive
+from tasks.bordereau import Batch
 from tasks.intake import (
     Received,
     give_receipt,
@@ -27,19 +28,28 @@ def take_feed(feed: str, directory: str | None = None) -> State[Any]:
     taken, stopped = 0, list[State[Any]]()
     batches, unreadable = waiting_batches(archive, feed, inbox(archive, feed, directory))
     for batch in batches:
-        received = receive_waiting(feed, batch.name, batch)
-        unfinished = deposit_dossiers(received)
-        if unfinished:
-            stopped += unfinished
-            continue
-        give_receipt(batch.name, batch.folder, received)
-        taken += 1
+        trouble = take_batch(feed, batch)
+        stopped += trouble
+        taken += not trouble
     if stopped:
-        # The first of them is what the run fails with: an expected error says what to do.
-        return stopped[0]
+        # Raises what the first of them failed with: an expected error says what to do. The state itself, returned,
+        # would be summed up as "1/1 states failed".
+        stopped[0].result()
     if unreadable:
         raise unreadable_manifests(unreadable)
     return Completed(message=f"{taken} batches taken")
+
+
+def take_batch(feed: str, batch: Batch) -> list[State[Any]]:
+    """Take one batch to its receipt; gives the states of what stopped it, and leaves the others to go on."""
+    arrived: State[Any] = receive_waiting(feed, batch.name, batch, return_state=True)
+    if not arrived.is_completed():
+        return [arrived]
+    received = cast("Received", arrived.result())
+    if unfinished := deposit_dossiers(received):
+        return unfinished
+    told: State[Any] = give_receipt(batch.name, batch.folder, received, return_state=True)
+    return [] if told.is_completed() else [told]
 
 
 def deposit_dossiers(received: Received) -> list[State[Any]]:

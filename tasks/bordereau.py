@@ -2,14 +2,17 @@
 
 `bordereau.csv` is UTF-8 with semicolons and the columns of `COLUMNS`; it is written last. Each row is checked on its
 own, so that one bad line never holds back the others. Names never become paths: a listed file lies in the batch itself.
+File names may name a person: an error that goes further than the depositor's receipt never repeats one.
 """
 
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import re
+import stat
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,9 +24,13 @@ from minutier.errors import BadInputError, RefusedDocumentError
 
 COLUMNS = ("dossier", "reference", "piece", "titre", "fichier", "taille", "sha256", "date")
 MANIFEST = "bordereau.csv"
+RECEIPT = "accuse.csv"
+ABSENT = "absent"
 _MAX_MANIFEST = 16 << 20
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,119}$"
 _Name = Annotated[str, Field(pattern=_NAME)]
+# What Linux file systems take for one name, in bytes.
+_MAX_FILE_NAME = 255
 _SPELLINGS = {"taille": r"0|[1-9][0-9]{0,14}", "date": r"[0-9]{4}-[0-9]{2}-[0-9]{2}"}
 # Control characters have no place in a title or a file name, and PostgreSQL refuses the null one.
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
@@ -54,8 +61,11 @@ class Row(BaseModel):
     @field_validator("fichier")
     @classmethod
     def _plain_name(cls, value: str) -> str:
-        if value in (".", "..") or any(mark in value for mark in "/\\\0") or value == MANIFEST:
+        # The receipt is written under its own name: a document of that name would be lost under it.
+        if value in (".", "..", MANIFEST, RECEIPT) or any(mark in value for mark in "/\\\0"):
             raise ValueError("must be the plain name of a file in the same folder")
+        if len(value.encode()) > _MAX_FILE_NAME:
+            raise ValueError(f"must be at most {_MAX_FILE_NAME} bytes in UTF-8")
         return value
 
 
@@ -80,23 +90,49 @@ class Batch:
 
 
 def read_batch(folder: Path) -> Batch:
-    """Read a batch folder; BadInputError (`BAD_MANIFEST`) when the manifest as a whole cannot be read."""
+    """Read a batch folder; BadInputError (`BAD_MANIFEST`) when its name or its manifest as a whole cannot be read."""
     path = folder / MANIFEST
     try:
+        folder.name.encode()
+    except UnicodeEncodeError as error:
+        raise bad_manifest(folder, "the name of its folder is not UTF-8") from error
+    try:
         if path.stat().st_size > _MAX_MANIFEST:
-            raise _bad_manifest(folder, f"it is larger than {_MAX_MANIFEST} bytes")
+            raise bad_manifest(folder, f"it is larger than {_MAX_MANIFEST} bytes")
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=";", strict=True)
         header = next(reader, [])
         if tuple(header) != COLUMNS:
-            raise _bad_manifest(folder, f"its first line must be {';'.join(COLUMNS)}")
+            raise bad_manifest(folder, f"its first line must be {';'.join(COLUMNS)}")
         lines = tuple(_line(reader.line_num, values) for values in reader if any(values))
     except UnicodeDecodeError as error:
-        raise _bad_manifest(folder, f"it is not UTF-8 (byte {error.start})") from error
+        raise bad_manifest(folder, f"it is not UTF-8 (byte {error.start})") from error
     except csv.Error as error:
-        raise _bad_manifest(folder, f"it is not a semicolon CSV ({error})") from error
+        raise bad_manifest(folder, f"it is not a semicolon CSV ({error})") from error
+    except OSError as error:
+        raise bad_manifest(folder, error.strerror or "it cannot be opened") from None
     return Batch(folder.name, folder, hashlib.sha256(data).hexdigest(), lines)
+
+
+def file_state(path: Path) -> str:
+    """Give what tells one state of a listed file from the next, `ABSENT` when no plain file lies there.
+
+    The change time counts too: it moves when a right is given, and when a tool sets the date back after writing.
+    OSError when the folder does not let itself be looked into.
+    """
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ABSENT
+    except OSError as error:
+        # A file system with shorter names than usual cannot hold this file either.
+        if error.errno == errno.ENAMETOOLONG:
+            return ABSENT
+        raise
+    if not stat.S_ISREG(found.st_mode):
+        return ABSENT
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
 def _line(number: int, values: list[str]) -> Line:
@@ -121,9 +157,11 @@ def _bad_line(number: int, reason: str) -> RefusedDocumentError:
     )
 
 
-def _bad_manifest(folder: Path, reason: str) -> BadInputError:
+def bad_manifest(folder: Path, reason: str) -> BadInputError:
+    """Say that a batch cannot be read at all; what a terminal or a database would not take of its name is escaped."""
+    name = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in folder.name)
     return BadInputError(
         "BAD_MANIFEST",
-        f"The {MANIFEST} of batch {folder.name} cannot be read: {reason}.",
+        f"The {MANIFEST} of batch {name} cannot be read: {reason}.",
         remedy="Correct the manifest; nothing of this batch was taken.",
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +14,23 @@ from typing import Any
 from prefect import task
 from psycopg.types.json import Jsonb
 
-from minutier.errors import BadInputError, RefusedDocumentError
+from minutier.errors import BadInputError, RefusedDocumentError, ServiceUnavailableError
 from storage import catalogue
 from storage.archive import Archive
-from storage.bootstrap import create_safe, current_archive
+from storage.bootstrap import check_safe_name, create_safe, current_archive
 from storage.catalogue import Deposit
 from storage.files import write_durably
 from storage.reception import Delivery, receive, refuse
-from tasks.bordereau import MANIFEST, Batch, Line, Row, read_batch
+from tasks.bordereau import ABSENT, MANIFEST, RECEIPT, Batch, Line, Row, bad_manifest, file_state, read_batch
 from tasks.prefect_step import Ticket, may_pass_later, ticket_of
 
-RECEIPT = "accuse.csv"
 LIFECYCLE_CLASS = "default"
-# A manifest younger than this with a file absent or short may still be on its way: it is left for the next visit.
-_QUIET_SECONDS = 30.0
+# A batch with a file absent or short may still be on its way: it is left alone until nothing moved for this long.
+QUIET_SECONDS = 30.0
+# Refusals of what lay in the folder and not of the document announced: another state of the file may be the right one.
+_MAY_STILL_COME = frozenset(("FILE_MISSING", "NOT_READABLE", "DIGEST_MISMATCH"))
+# A disk of its own has this folder at its root, and nobody but root may look into it.
+_NOT_A_BATCH = "lost+found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,15 @@ class Received:
     manifest_sha256: str
     dossiers: dict[str, list[Ticket]]
     by_line: tuple[tuple[int, str], ...]
+    seen: tuple[tuple[int, str], ...]
 
 
 def inbox(archive: Archive, feed: str, directory: str | None) -> Path:
-    """Give the door of a feed: the directory asked for, else `inbox/FEED` in the instance."""
+    """Give the door of a feed: the directory asked for, else `inbox/FEED` in the instance.
+
+    Raises BadInputError for a feed that cannot be the name of a safe (`BAD_NAME`) and for an absent door.
+    """
+    check_safe_name(feed)
     path = Path(directory) if directory else archive.settings.home / "inbox" / feed
     if not path.is_dir():
         raise BadInputError(
@@ -50,22 +60,47 @@ def inbox(archive: Archive, feed: str, directory: str | None) -> Path:
 
 
 def waiting_batches(archive: Archive, feed: str, door: Path) -> tuple[list[Batch], list[BadInputError]]:
-    """Give the complete batches that were not taken yet, by name, and the manifests that cannot be read at all.
+    """Give the batches to take now, by name, and an error for each that cannot be read at all.
 
-    A batch is complete when its manifest is there with every file at its announced size, or when the manifest has
-    been quiet for a while: then what is missing will be refused, line by line. A closed file is not a complete file.
+    A batch is to be taken when every file is there at its announced size, or when nothing in it moved for a while:
+    then what is missing will be refused, line by line. A closed file is not a complete file.
     """
-    batches: list[Batch] = []
+    batches, unreadable = _pending(archive, feed, door)
+    return [batch for batch, seconds in batches if seconds <= 0], unreadable
+
+
+def seconds_to_wait(archive: Archive, feed: str, door: Path) -> float:
+    """Give the seconds after which every batch now at a door would be taken, if nothing in it moves until then."""
+    batches, _ = _pending(archive, feed, door)
+    return max((seconds for _, seconds in batches), default=0.0)
+
+
+def _pending(archive: Archive, feed: str, door: Path) -> tuple[list[tuple[Batch, float]], list[BadInputError]]:
+    """Give the batches that were not taken as they lie there now, with the seconds that each must still be left."""
+    batches: list[tuple[Batch, float]] = []
     unreadable: list[BadInputError] = []
-    for folder in sorted(path for path in door.iterdir() if (path / MANIFEST).is_file()):
+    for folder in _folders(door):
         try:
-            batch = read_batch(folder)
+            if (folder / MANIFEST).is_file():
+                batch = read_batch(folder)
+                if not is_taken(archive, feed, batch):
+                    batches.append((batch, 0.0 if _complete(batch) else _until_quiet(batch)))
         except BadInputError as error:
             unreadable.append(error)
-            continue
-        if not is_taken(archive, feed, batch) and (_complete(batch) or _quiet(folder / MANIFEST)):
-            batches.append(batch)
+        except OSError as error:
+            unreadable.append(bad_manifest(folder, error.strerror or "it cannot be opened"))
+        except ValueError:
+            unreadable.append(bad_manifest(folder, "it has values that cannot be used"))
     return batches, unreadable
+
+
+def _folders(door: Path) -> list[Path]:
+    try:
+        return sorted(path for path in door.iterdir() if path.name != _NOT_A_BATCH)
+    except OSError as error:
+        raise BadInputError(
+            "NOT_READABLE", f"The directory {door} may not be read: {error.strerror}.", remedy="Check the rights on it."
+        ) from error
 
 
 def unreadable_manifests(errors: list[BadInputError]) -> BadInputError:
@@ -76,47 +111,77 @@ def unreadable_manifests(errors: list[BadInputError]) -> BadInputError:
 
 
 def is_taken(archive: Archive, feed: str, batch: Batch) -> bool:
-    """Say whether this very manifest was brought to its end before."""
+    """Say whether this manifest was brought to its end, and what it missed then is now as it was."""
     with archive.database.transaction() as connection:
-        row = connection.execute(
-            "SELECT 1 AS one FROM batch WHERE feed = %s AND name = %s AND bordereau = %s",
+        rows = connection.execute(
+            "SELECT bordereau, report FROM batch WHERE feed = %s AND name = %s AND starts_with(bordereau, %s)",
             (feed, batch.name, batch.manifest_sha256),
-        ).fetchone()
-    return row is not None
+        ).fetchall()
+    files = {line.number: batch.folder / line.row.fichier for line in batch.lines if line.row is not None}
+
+    def state(number: int) -> str:
+        return file_state(files[number]) if number in files else ABSENT
+
+    return any(row["bordereau"] == _key(batch.manifest_sha256, row["report"]["lines"], state) for row in rows)
 
 
 def receive_batch(archive: Archive, feed: str, batch: Batch) -> Received:
-    """Receive every line of a batch; a refused line is recorded with its reason and stops nothing else."""
+    """Receive every line of a batch; a refused line is recorded with its reason and stops nothing else.
+
+    Raises ServiceUnavailableError when a disk failed half-way; the same batch is then taken again.
+    """
     create_safe(archive, feed, feed)
     dossiers: dict[str, list[Ticket]] = {}
     by_line: list[tuple[int, str]] = []
+    seen: list[tuple[int, str]] = []
     for line in batch.lines:
-        deposit = _receive_line(archive, feed, batch, line)
+        try:
+            # Looked at before it is read: what changes meanwhile is another state, and the batch is taken again.
+            state = file_state(batch.folder / line.row.fichier) if line.row else ABSENT
+            deposit = _receive_line(archive, feed, batch, line)
+        except OSError as error:
+            # Without its cause: that one names the file, and the page of the run would show it.
+            raise _disk_failed(batch, error) from None
+        seen.append((line.number, state))
         by_line.append((line.number, deposit.archive_id))
         dossier = line.row.dossier if line.row else "?"
         tickets = dossiers.setdefault(dossier, [])
         if ticket_of(deposit) not in tickets:
             tickets.append(ticket_of(deposit))
-    return Received(feed, batch.name, batch.manifest_sha256, dossiers, tuple(by_line))
+    return Received(feed, batch.name, batch.manifest_sha256, dossiers, tuple(by_line), tuple(seen))
 
 
 def finish_batch(archive: Archive, folder: Path, received: Received) -> dict[str, Any]:
-    """Write the receipt beside the manifest and remember the batch as taken; gives its report.
+    """Write the receipt beside the manifest, in the place of an earlier one, and remember the batch as taken.
 
-    Raises nothing when the folder cannot be written: the receipt is then only in the report.
+    Gives its report. A folder that cannot be written, or is full, is said there and stops nothing: the receipt is then
+    in the report only.
     """
     with archive.database.transaction() as connection:
         ended = [(number, catalogue.get(connection, archive_id)) for number, archive_id in received.by_line]
     lines = [_receipt_line(number, deposit) for number, deposit in ended]
     trouble = _write_receipt(folder / RECEIPT, lines)
     report: dict[str, Any] = {"batch": received.name, "lines": lines, "receipt": trouble or RECEIPT}
+    key = _key(received.manifest_sha256, lines, dict(received.seen).__getitem__)
     with archive.database.transaction() as connection:
         connection.execute(
             "INSERT INTO batch (feed, name, bordereau, taken_at, report) VALUES (%s, %s, %s, %s, %s)"
-            " ON CONFLICT DO NOTHING",
-            (received.feed, received.name, received.manifest_sha256, archive.clock(), Jsonb(report)),
+            " ON CONFLICT (feed, name, bordereau) DO UPDATE SET taken_at = EXCLUDED.taken_at, report = EXCLUDED.report",
+            (received.feed, received.name, key, archive.clock(), Jsonb(report)),
         )
     return report
+
+
+def _key(manifest_sha256: str, lines: list[dict[str, Any]], state: Callable[[int], str]) -> str:
+    """Give the name under which a batch is remembered: its manifest and the state of each file that may still come.
+
+    The files of the other lines are not in it: the depositor may tidy away what has its answer.
+    """
+    waited_for = [f"{line['ligne']} {state(line['ligne'])}" for line in lines if line["motif"] in _MAY_STILL_COME]
+    if not waited_for:
+        return manifest_sha256
+    digest = hashlib.sha256("\n".join(waited_for).encode()).hexdigest()
+    return f"{manifest_sha256}+{digest}"
 
 
 def _receive_line(archive: Archive, feed: str, batch: Batch, line: Line) -> Deposit:
@@ -125,10 +190,54 @@ def _receive_line(archive: Archive, feed: str, batch: Batch, line: Line) -> Depo
         delivery = Delivery(batch.folder / MANIFEST, feed, LIFECYCLE_CLASS, reference, feed)
         return refuse(archive, delivery, line.refusal or _file_missing(""))
     delivery = _delivery(feed, batch, line.row)
-    path = batch.folder / line.row.fichier
-    if path.is_symlink() or not path.is_file():
-        return refuse(archive, delivery, _file_missing(line.row.fichier))
-    return receive(archive, delivery)
+    found = _receive_file(archive, delivery)
+    if isinstance(found, Deposit) and found.refusal_code not in _MAY_STILL_COME:
+        return found
+    # What lies in the folder is not the document; but it may have come before, and its file been tidied away.
+    known = _came_before(archive, delivery)
+    if known is not None:
+        return known
+    return found if isinstance(found, Deposit) else refuse(archive, delivery, found)
+
+
+def _receive_file(archive: Archive, delivery: Delivery) -> Deposit | RefusedDocumentError:
+    """Receive a listed file; gives the refusal when its bytes cannot be had."""
+    if file_state(delivery.path) == ABSENT:
+        return _file_missing(delivery.name)
+    try:
+        return receive(archive, delivery)
+    except BadInputError as error:
+        if error.code == "NOT_READABLE":
+            return _not_readable(delivery.name)
+        if error.code in ("FILE_MISSING", "NOT_A_FILE"):
+            return _file_missing(delivery.name)
+        raise
+    except FileNotFoundError as error:
+        if error.filename != str(delivery.path):
+            raise
+        return _file_missing(delivery.name)
+
+
+def _came_before(archive: Archive, delivery: Delivery) -> Deposit | None:
+    """Find the answer that this very document already had: its live deposit, else its refusal."""
+    with archive.database.transaction() as connection:
+        known = catalogue.find_by_reference(connection, delivery.safe, delivery.reference)
+    announced = (delivery.expected["sha256"], delivery.expected_size, _description(delivery.metadata))
+    return next(
+        (
+            each
+            for each in known
+            if (each.sha256, each.size, _description(each.metadata)) == announced
+            and each.state != "ABANDONED"
+            and each.refusal_code not in _MAY_STILL_COME
+        ),
+        None,
+    )
+
+
+def _description(metadata: Mapping[str, str]) -> dict[str, str]:
+    # The name of the batch is about the delivery, as for reception.
+    return {name: value for name, value in metadata.items() if name != "batch"}
 
 
 def _delivery(feed: str, batch: Batch, row: Row) -> Delivery:
@@ -151,21 +260,50 @@ def _file_missing(name: str) -> RefusedDocumentError:
         "FILE_MISSING",
         f"The file {name} is listed but did not come.",
         f"Le fichier {name} est annoncé au bordereau mais n’a pas été reçu.",
-        remedy="Send the file, with a manifest that lists it.",
+        remedy="Put the file in the folder of its batch: the batch is then taken again.",
     )
 
 
+def _not_readable(name: str) -> RefusedDocumentError:
+    return RefusedDocumentError(
+        "NOT_READABLE",
+        f"The archive has no right to read the file {name}.",
+        f"Le fichier {name} est présent mais le service d’archivage n’a pas le droit de le lire.",
+        remedy="Give the right to read it: the batch is then taken again.",
+    )
+
+
+def _disk_failed(batch: Batch, error: OSError) -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "DISK_FAILED",
+        f"The files of batch {batch.name} could not be copied: {error.strerror or type(error).__name__}.",
+        remedy="Check the disk of the feed and that of the instance; the batch is taken at the next visit.",
+    )
+
+
+def _rows(batch: Batch) -> list[Row]:
+    return [line.row for line in batch.lines if line.row is not None]
+
+
 def _complete(batch: Batch) -> bool:
-    for line in batch.lines:
-        if line.row is not None:
-            path = batch.folder / line.row.fichier
-            if not path.is_file() or path.stat().st_size != line.row.taille:
-                return False
-    return True
+    return all(file_state(batch.folder / row.fichier).partition(" ")[0] == str(row.taille) for row in _rows(batch))
 
 
-def _quiet(path: Path) -> bool:
-    return time.time() - path.stat().st_mtime > _QUIET_SECONDS
+def _until_quiet(batch: Batch) -> float:
+    """Give the seconds until nothing in a batch will have moved for a while: zero or less when it is quiet.
+
+    A copy may keep the date of its source; its change time says when it came.
+    """
+    now = time.time()
+    moments = [(found.st_mtime, found.st_ctime) for found in (batch.folder.stat(), (batch.folder / MANIFEST).stat())]
+    for row in _rows(batch):
+        state = file_state(batch.folder / row.fichier)
+        if state != ABSENT:
+            _, dated, changed = (int(each) for each in state.split())
+            moments.append((dated / 1e9, changed / 1e9))
+    # A date well ahead of the clock was kept from elsewhere: waiting for it would be waiting for ever.
+    newest = max(max(changed, dated if dated <= now + QUIET_SECONDS else 0.0) for dated, changed in moments)
+    return newest + QUIET_SECONDS - now
 
 
 def _receipt_line(number: int, deposit: Deposit) -> dict[str, str | int]:
@@ -188,6 +326,8 @@ def _write_receipt(path: Path, lines: list[dict[str, str | int]]) -> str:
     writer.writerows({k: f"'{v}" if str(v)[:1] in "=+-@\t\r" and v else v for k, v in line.items()} for line in lines)
     try:
         write_durably(path, text.getvalue().encode("utf-8-sig"), mode=0o644)
+    except ServiceUnavailableError as error:
+        return f"not written: {error.message}"
     except OSError as error:
         return f"not written: {error.strerror}"
     return ""

@@ -1,4 +1,4 @@
-"""`minutier deposit` killed with SIGKILL at random moments, and run again: ten documents, each archived once."""
+"""`minutier deposit` killed with SIGKILL at random steps, and run again: ten documents, each archived once."""
 
 import json
 import os
@@ -8,12 +8,17 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from deployments.instance import embedded_database_url
+from storage.catalogue import STATES
 from storage.directory import DirectoryStore
+from storage.settings import load_settings
 from tasks.samples.feeds import generate
 from tests.support.cli import command, environment, minutier
 
@@ -51,24 +56,20 @@ def test_ten_documents_killed_ten_times(instance, files, tmp_path):
     chosen = [Path(shutil.copy(path, tmp_path / f"{number:02}{path.suffix}")) for number, path in enumerate(files)]
     chosen = unlike(chosen)[:DOCUMENTS]
     arguments = ["deposit", *chosen, "--safe", safe]
-    draw, moments = random.Random(SEED), []
-    for _ in range(KILLS):
-        process = subprocess.Popen(
-            command(instance, "--json", *arguments),
-            env=environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        # From the first document received: what comes before it is Python starting.
-        assert process.stderr is not None
-        process.stderr.readline()
-        moments.append(draw.uniform(0.0, 6.0))
-        time.sleep(moments[-1])
-        alive = process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL) if alive else None
-        process.stderr.close()
-        process.wait()
+    draw, struck = random.Random(SEED), list[Counter[str]]()
+    with psycopg.connect(embedded_database_url(load_settings(instance, {})), autocommit=True) as connection:
+        for least in sorted(draw.sample(range(1, DOCUMENTS * len(STATES) - 5), KILLS)):
+            before = advance(stood(connection, safe))
+
+            def moved(least=least, before=before):
+                return advance(stood(connection, safe)) >= max(least, before + 1)
+
+            if killed(command(instance, "--json", *arguments), moved, draw.uniform(0.0, 0.2)):
+                struck.append(stood(connection, safe))
+    print(*struck, sep="\n")
+    assert len(struck) >= KILLS // 2, struck
+    assert len({tuple(sorted(each.items())) for each in struck}) >= 3, struck
+    assert {"SCREENED", "RENDERED", "SEALED", "STAMPED", "STORED", "COMMITTED", "LOCKED"} & set().union(*struck), struck
     final = minutier(instance, *arguments, timeout=600)
     ids = [item["archive_id"] for item in final.json]
     told = {item["archive_id"]: item["state"] for item in final.json}
@@ -80,6 +81,31 @@ def test_ten_documents_killed_ten_times(instance, files, tmp_path):
     one_commit_each(instance, ids)
     nothing_stray(instance, safe, ids)
     back_bit_for_bit(instance, ids, chosen, tmp_path)
+
+
+def stood(connection, safe):
+    """How many documents of the safe stand in each state."""
+    rows = connection.execute("SELECT state, count(*) FROM deposit WHERE safe = %s GROUP BY state", (safe,))
+    return Counter(dict(rows.fetchall()))
+
+
+def advance(found):
+    """How many steps all the documents together have made."""
+    return sum((1 + STATES.index(state)) * count for state, count in found.items())
+
+
+def killed(arguments, moved, delay):
+    """Start a command and kill it `delay` seconds after it has moved on; False when it had ended by itself."""
+    process = subprocess.Popen(
+        arguments, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while process.poll() is None and not moved():
+        time.sleep(0.01)
+    time.sleep(delay)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    # The kernel's word: one that ended between the look and the kill was not struck.
+    return process.wait() == -signal.SIGKILL
 
 
 def unlike(paths):

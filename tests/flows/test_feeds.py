@@ -1,16 +1,21 @@
 """The flows on a real Prefect server: by the worker from a deployment, and by the command line."""
 
 import csv
+import hashlib
+import json
 import os
 import shutil
+import subprocess
 import time
 from collections import Counter
 
 import httpx
 import pytest
 
+from tasks.bordereau import COLUMNS
+from tasks.samples import mairie
 from tasks.samples.feeds import generate
-from tests.support.cli import minutier
+from tests.support.cli import command, environment, minutier
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(600)]
 
@@ -32,13 +37,11 @@ def ask(client, path, **body):
 
 
 def deliver(folder, feed, batch):
-    """Put one sample batch at a door, as if it had been there for an hour; gives its expected lines and its folder."""
+    """Put one sample batch at a door, with the dates of its source; gives its expected lines and its folder."""
     made = folder / "made"
     expected = [line for line in generate(made, feed) if line.batch == batch]
     target = folder / "door" / batch
     shutil.copytree(made / batch, target)
-    past = time.time() - 3600
-    os.utime(target / "bordereau.csv", (past, past))
     return expected, target
 
 
@@ -158,23 +161,89 @@ def test_every_schedule_is_on_paris_time_and_has_runs_to_come(prefect, instance)
 
 
 def test_one_bad_manifest_holds_back_no_other_batch(instance, tmp_path):
-    _, folder = deliver(tmp_path, "mairie", "2026-03-02_mairie")
+    _, folder = deliver(tmp_path, "mairie", "2026-03-03_mairie")
     broken = folder.parent / "2026-03-03_broken"
     broken.mkdir()
     (broken / "bordereau.csv").write_text("what is this\n", "ascii")
     answer = minutier(instance, "intake", "mairie", "--dir", folder.parent)
     assert (answer.code, answer.json["error"]["code"]) == (2, "BAD_MANIFEST")
     assert "2026-03-03_broken" in answer.err
-    assert [batch["batch"] for batch in answer.json["batches"]] == ["2026-03-02_mairie"]
+    assert [batch["batch"] for batch in answer.json["batches"]] == ["2026-03-03_mairie"]
     assert "en cours" not in {line["etat"] for line in receipt(folder)}
 
 
 def test_a_batch_whose_files_are_still_coming_waits(instance, tmp_path):
-    _, folder = deliver(tmp_path, "mairie", "2026-03-03_mairie")
-    late = next(path for path in folder.iterdir() if path.suffix == ".pdf")
+    _, folder = deliver(tmp_path, "mairie", "2026-03-02_mairie")
+    late = next(path for path in sorted(folder.iterdir()) if path.suffix == ".pdf")
     kept = late.read_bytes()
     late.write_bytes(kept[:100])
-    os.utime(folder / "bordereau.csv")
+    # The manifest came first, with its old date: what came last still counts.
+    past = time.time() - 3600
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (past, past))
     answer = minutier(instance, "intake", "mairie", "--dir", folder.parent)
     assert (answer.code, answer.json["batches"]) == (0, [])
     assert not (folder / "accuse.csv").exists()
+
+
+def small_batch(door, name, data, reference):
+    """Put a batch of one file at a door."""
+    folder = door / name
+    folder.mkdir(parents=True)
+    (folder / "dupont-identite.pdf").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    row = f"PC-9;{reference};piece;titre de dupont;dupont-identite.pdf;{len(data)};{digest};2026-03-02"
+    (folder / "bordereau.csv").write_text(f"{';'.join(COLUMNS)}\n{row}\n", "utf-8")
+    return folder
+
+
+def limited(home, blocks, *arguments):
+    """Run a command that may write no file larger than so many blocks: the disk is full for large documents only."""
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", *command(home, "--json", *arguments)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_a_batch_that_fails_holds_back_no_other_and_is_taken_at_the_next_visit(instance, prefect, tmp_path):
+    door = tmp_path / "door"
+    data = mairie.request(1)
+    large = small_batch(door, "1-large", data + b"\n%" + b"x" * 3_000_000, "LIMIT-1")
+    small = small_batch(door, "2-small", data, "LIMIT-2")
+    code, told = limited(instance, 2000, "intake", "mairie", "--dir", door)
+    assert (code, told["error"]["code"]) == (3, "DISK_FULL")
+    assert [batch["batch"] for batch in told["batches"]] == ["2-small"]
+    assert not (large / "accuse.csv").exists()
+    assert "en cours" not in {line["etat"] for line in receipt(small)}
+    runs = ask(prefect, "/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["FAILED"]}}}, limit=200)
+    steps = ask(prefect, "/task_runs/filter", task_runs={"state": {"type": {"any_": ["FAILED"]}}}, limit=200)
+    assert any(run["name"] == "intake · mairie" and "DISK_FULL" in run["state"]["message"] for run in runs)
+    assert "receive · 1-large" in {step["name"] for step in steps}
+    assert "dupont" not in str((runs, steps))
+    later = minutier(instance, "intake", "mairie", "--dir", door)
+    assert [batch["batch"] for batch in later.json["batches"]] == ["1-large"], later.err
+    assert "en cours" not in {line["etat"] for line in receipt(large)}
+
+
+def test_what_one_batch_missed_is_taken_when_it_comes(instance, tmp_path):
+    door, data = tmp_path / "door", b"une note pour le dossier\n" * 20
+    folder = small_batch(door, "late", data, "LATE-1")
+    file = folder / "dupont-identite.pdf"
+    # The announced size, and other bytes: taken at once, and refused.
+    file.write_bytes(bytes(reversed(data)))
+    first = minutier(instance, "intake", "mairie", "--dir", door)
+    assert (first.code, receipt(folder)[0]["motif"]) == (1, "DIGEST_MISMATCH")
+    assert minutier(instance, "intake", "mairie", "--dir", door).json["batches"] == []
+    file.write_bytes(data)
+    minutier(instance, "intake", "mairie", "--dir", door)
+    assert receipt(folder)[0]["motif"] != "DIGEST_MISMATCH"
+
+
+def test_a_feed_that_cannot_name_a_safe_is_said(instance, tmp_path):
+    answer = minutier(instance, "intake", "../../../evil", "--dir", tmp_path)
+    assert (answer.code, answer.error) == (2, "BAD_NAME")
+    assert not list(instance.rglob("*evil*"))

@@ -3,20 +3,29 @@
 import errno
 import io
 import os
+import shutil
 import stat
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from pyrage import encrypt, x25519
 
 from minutier.errors import BadInputError, PolicyRefusedError, ServiceUnavailableError
+from minutier.fingerprint import fingerprint_stream
 from storage import files as durable
+from storage import reading
 from storage.directory import DirectoryStore
+from storage.keys import decrypt_stream
 from storage.memory import ManualClock
+from storage.sweep import sweep
 from tests.support.disks import room_for
+from tests.support.rig import make_rig
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(days=7)
+IDENTITY = x25519.Identity.generate()
 
 
 @pytest.fixture
@@ -250,3 +259,73 @@ def test_a_version_deleted_while_it_is_listed_is_left_out(store, source, monkeyp
     ghost = "00000000000000000001-0123456789abcdef"
     monkeypatch.setattr("storage.directory._version_ids", lambda folder: [version.version_id, ghost])
     assert store.versions("demo/a") == [version]
+
+
+def fail_at(monkeypatch, byte, root):
+    """Let the disk give the first `byte` bytes of a version under `root`, and then EIO."""
+    whole, given = os.readv, {}
+
+    def read(descriptor, buffers):
+        if root not in Path(f"/proc/self/fd/{descriptor}").readlink().parents:
+            return whole(descriptor, buffers)
+        left = byte - given.get(descriptor, 0)
+        if left <= 0:
+            raise OSError(errno.EIO, "Input/output error")
+        count = whole(descriptor, [memoryview(buffers[0])[:left]])
+        given[descriptor] = given.get(descriptor, 0) + count
+        return count
+
+    monkeypatch.setattr("storage.directory.os.readv", read)
+
+
+@pytest.mark.parametrize("byte", [0, 1000, 200_000])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda stream: stream.read(),
+        lambda stream: [stream.read(1 << 16) for _ in range(9)],
+        fingerprint_stream,
+        lambda stream: decrypt_stream(stream, io.BytesIO(), IDENTITY),
+    ],
+    ids=["whole", "pieces", "digests", "decryption"],
+)
+def test_a_disk_that_fails_while_it_is_read_is_unavailable(store, source, monkeypatch, byte, read):
+    source.write_bytes(encrypt(bytes(500_000), [IDENTITY.to_public()]))
+    version = store.put("demo/a", source, LATER).version_id
+    fail_at(monkeypatch, byte, store.root)
+    with pytest.raises(ServiceUnavailableError) as failed, store.open("demo/a", version) as stream:
+        read(stream)
+    assert failed.value.code == "DISK_FAILED"
+
+
+def test_the_error_of_the_kernel_itself_is_unavailable(store, source):
+    version = store.put("demo/a", source, LATER).version_id
+    path = store.root / f"demo/a/{version}.bin"
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # nothing is mapped at its beginning: EIO
+    with pytest.raises(ServiceUnavailableError) as failed, store.open("demo/a", version) as stream:
+        stream.read()
+    assert failed.value.code == "DISK_FAILED"
+
+
+@pytest.mark.parametrize("byte", [0, 300])
+def test_with_one_disk_that_cannot_be_read_the_archive_goes_on(
+    database_url, certified_home, tmp_path, monkeypatch, byte
+):
+    shutil.copytree(certified_home, tmp_path / "home")
+    roots = [tmp_path / name for name in ("a", "b")]
+
+    def stores(clock):
+        return [DirectoryStore(f"replica-{root.name}", root, create=True, clock=clock) for root in roots]
+
+    with make_rig(database_url, tmp_path, stores) as rig:
+        deposit = rig.deposit(bytes(100_000))
+        with monkeypatch.context() as patch:
+            fail_at(patch, byte, roots[0])
+            reading.read(rig.archive, deposit, tmp_path / "back")
+            outcomes = {(found.replica, found.outcome) for found in reading.check_copies(rig.archive, deposit)}
+            rig.clock.advance(86400)
+            report = sweep(rig.archive, budget=timedelta(hours=1))
+        assert (tmp_path / "back").read_bytes() == bytes(100_000)
+        assert outcomes == {("replica-a", "unreachable"), ("replica-b", "good")}
+        assert (report.verdict, report.good, report.unreachable) == ("alarm", 4, 4)

@@ -1,13 +1,16 @@
 """The S3 store before a server that answers badly, slowly, or not at all: each fault in the words of the port."""
 
+import io
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from pyrage import encrypt, x25519
 
 from minutier.errors import BadInputError, PolicyRefusedError, ServiceUnavailableError
+from storage.keys import decrypt_stream
 from storage.s3 import S3Store
 from tests.support.minio_server import find_minio, minio_server
 
@@ -188,6 +191,21 @@ def test_a_body_cut_short_is_unavailable_not_short(credentials):
         store.open("demo/a", VERSION) as stream,
     ):
         stream.read()
+    assert failed.value.code == "STORE_UNANSWERED"
+
+
+@pytest.mark.parametrize("came", [0, 100, 300_000])
+def test_a_body_cut_short_is_not_an_altered_file(credentials, came):
+    """The decoder that reads it gives the word of the store on, wherever the connection ends."""
+    identity = x25519.Identity.generate()
+    closed = encrypt(bytes(500_000), [identity.to_public()])
+    answer = (200, {"Content-Length": str(len(closed))}, closed[:came])
+    with (
+        scripted(credentials, GET=[answer]) as (store, _),
+        pytest.raises(ServiceUnavailableError) as failed,
+        store.open("demo/a", VERSION) as stream,
+    ):
+        decrypt_stream(stream, io.BytesIO(), identity)
     assert failed.value.code == "STORE_UNANSWERED"
 
 
