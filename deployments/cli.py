@@ -164,8 +164,8 @@ def _silence_libraries() -> None:
 
     What stopped a command is said in one sentence, and what stopped a run stays on the run's page.
     """
-    for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_ROOT_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL"):
-        os.environ.setdefault(name, "CRITICAL")
+    # The terminal alone: the page of a run keeps the log of its steps.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     if not logging.root.handlers:  # without any, Python writes warnings to stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +27,6 @@ def start(chosen: Settings) -> list[Any]:
     with running_archive():
         from deployments.definitions import apply
 
-        os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
         for name in apply(chosen):
             say(f"deployed {name}")
     return found

@@ -55,7 +55,12 @@ def take_batch(feed: str, batch: Batch) -> list[State[Any]]:
 def deposit_dossiers(received: Received) -> list[State[Any]]:
     """Run the deposit of each dossier; gives the states of the runs that left a document on its way."""
     states = [
-        deposit_documents(f"{received.feed} · {dossier} · {len(tickets)} pieces", tickets, return_state=True)
+        deposit_documents(f"{received.feed} · {dossier} · {pieces(len(tickets))}", tickets, return_state=True)
         for dossier, tickets in received.dossiers.items()
     ]
     return [state for state in states if not state.is_completed()]
+
+
+def pieces(count: int) -> str:
+    """Give a number of pieces in words."""
+    return "1 piece" if count == 1 else f"{count} pieces"

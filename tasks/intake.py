@@ -144,7 +144,7 @@ def receive_batch(archive: Archive, feed: str, batch: Batch) -> Received:
             raise _disk_failed(batch, error) from None
         seen.append((line.number, state))
         by_line.append((line.number, deposit.archive_id))
-        dossier = line.row.dossier if line.row else "?"
+        dossier = line.row.dossier if line.row else "no dossier"
         tickets = dossiers.setdefault(dossier, [])
         if ticket_of(deposit) not in tickets:
             tickets.append(ticket_of(deposit))
