@@ -40,15 +40,18 @@ async def may_pass_later(_task: Task[Any, Any], _run: TaskRun, state: State[Any]
     return isinstance(error, MinutierError) and error.retryable
 
 
-def step(name: str, seconds: int = 600) -> Callable[[Callable[..., _Result]], Task[..., _Result]]:
-    """Make a Prefect task of a one-document step called `name`, with retries and a time limit in seconds."""
+def step(name: str) -> Callable[[Callable[..., _Result]], Task[..., _Result]]:
+    """Make a Prefect task of a one-document step called `name`, with retries.
+
+    Prefect cannot stop a thread: the time limits are where they bind, on the isolated child, the calls to stores,
+    authority and database, and on the run as a whole.
+    """
     return task(
         name=name,
         task_run_name=f"{name} · {{ticket.reference}}",
         retries=len(_DELAYS),
         retry_delay_seconds=_DELAYS,
         retry_condition_fn=may_pass_later,
-        timeout_seconds=seconds,
         persist_result=False,
     )
 

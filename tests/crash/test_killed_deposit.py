@@ -66,7 +66,6 @@ def test_ten_documents_killed_ten_times(instance, files, tmp_path):
 
             if killed(command(instance, "--json", *arguments), moved, draw.uniform(0.0, 0.2)):
                 struck.append(stood(connection, safe))
-    print(*struck, sep="\n")
     assert len(struck) >= KILLS // 2, struck
     assert len({tuple(sorted(each.items())) for each in struck}) >= 3, struck
     assert {"SCREENED", "RENDERED", "SEALED", "STAMPED", "STORED", "COMMITTED", "LOCKED"} & set().union(*struck), struck
