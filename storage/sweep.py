@@ -195,9 +195,7 @@ def _lock_again(archive: Archive, item: StoredObject, copy: Copy) -> bool:
     with archive.database.transaction() as connection:
         catalogue.set_copy(connection, copy, locked_until=until)
         details: dict[str, str | int] = {"role": item.role, "replica": copy.replica, "version": copy.version_id}
-        journal.append(
-            connection, Event.COPY_RELOCKED, archive.clock(), archive_id=item.archive_id, details=details
-        )
+        journal.append(connection, Event.COPY_RELOCKED, archive.clock(), archive_id=item.archive_id, details=details)
     return True
 
 
