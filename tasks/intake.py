@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -222,22 +222,17 @@ def _came_before(archive: Archive, delivery: Delivery) -> Deposit | None:
     """Find the answer that this very document already had: its live deposit, else its refusal."""
     with archive.database.transaction() as connection:
         known = catalogue.find_by_reference(connection, delivery.safe, delivery.reference)
-    announced = (delivery.expected["sha256"], delivery.expected_size, _description(delivery.metadata))
+    announced = (delivery.expected["sha256"], delivery.expected_size)
     return next(
         (
             each
             for each in known
-            if (each.sha256, each.size, _description(each.metadata)) == announced
+            if (each.sha256, each.size) == announced
             and each.state != "ABANDONED"
             and each.refusal_code not in _MAY_STILL_COME
         ),
         None,
     )
-
-
-def _description(metadata: Mapping[str, str]) -> dict[str, str]:
-    # The name of the batch is about the delivery, as for reception.
-    return {name: value for name, value in metadata.items() if name != "batch"}
 
 
 def _delivery(feed: str, batch: Batch, row: Row) -> Delivery:
