@@ -77,6 +77,9 @@ def running_archive() -> Iterator[Archive]:
     finally:
         from tasks.isolate import close_workers
 
+        if handlers := sys.modules.get("prefect.logging.handlers"):
+            # Sent while the server that takes them still runs; commands that started no run have none.
+            handlers.APILogWorker.drain_all(timeout=5)
         close_workers()
         close_current()
 
