@@ -110,8 +110,10 @@ def list_safes() -> None:
 @safe_app.command("create")
 def create_safe(name: str, title: Annotated[str, typer.Option(help="a name that people read")] = "") -> None:
     """Create a safe with a key of its own."""
+    from deployments.inputs import require_text
     from storage import bootstrap
 
+    require_text(title=title)
     with running_archive() as archive:
         made = bootstrap.create_safe(archive, name, title or name)
     show({"safe": name, "created": made}, f"Safe {name} {'created' if made else 'was there already'}.")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from pyrage import DecryptError, EncryptError, decrypt, decrypt_io, encrypt, encrypt_io, x25519
 
-from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError
+from minutier.errors import BadInputError, IntegrityFailureError, MinutierError, PolicyRefusedError
 from minutier.fingerprint import Fingerprint
 from storage.files import durable_writer, write_durably
 
@@ -184,17 +184,17 @@ def decrypt_stream(source: BinaryIO, target: BinaryIO, identity: x25519.Identity
 
 
 class _Watched:
-    """Passes bytes on and keeps the OSError met: pyrage gives the words of one, without its number, or an own error."""
+    """Passes bytes on and keeps the error met: pyrage gives the words of one, without its number, or an own error."""
 
     def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
         self._source, self._target = source, target
         self._digests, self._size = (hashlib.sha256(), hashlib.sha3_512()), 0
-        self.met: OSError | None = None
+        self.met: OSError | MinutierError | None = None
 
     def read(self, size: int = -1) -> bytes:
         try:
             data = self._source.read(size)
-        except OSError as error:
+        except (OSError, MinutierError) as error:
             self.met = error
             raise
         for digest in self._digests:
@@ -210,7 +210,7 @@ class _Watched:
     def write(self, data: bytes) -> int:
         try:
             return self._target.write(data)
-        except OSError as error:
+        except (OSError, MinutierError) as error:
             self.met = error
             raise
 
