@@ -92,8 +92,9 @@ def create_store(name: str) -> None:
     from deployments.instance import connected
     from storage.bootstrap import make_replica
 
-    make_replica(connected(settings()), name)
-    show({"replica": name, "created": True}, f"{name} is an empty store now. Fill it from the others: minutier sweep")
+    made = make_replica(connected(settings()), name)
+    empty = f"{name} is an empty store now. Fill it from the others: minutier sweep"
+    show({"replica": name, "created": made}, empty if made else f"{name} was there already; what it holds is kept.")
 
 
 @safe_app.command("list")
@@ -134,6 +135,7 @@ def _register(name: str, purpose: str) -> None:
     @app.command(
         name,
         help=f"Not yet available: {purpose}.",
+        rich_help_panel="Not yet available",
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )
     def not_yet() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
 
 _ID = Annotated[str, typer.Argument(metavar="ID", help="archive_id or fingerprint")]
 
+# A state that lasts longer than this is spoken of again.
+_PATIENCE_SECONDS = 9.0
+
 
 @app.command()
 def deposit(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", readable=False)],
     safe: Annotated[str, typer.Option(help="safe (coffre) to deposit in")] = "demo",
     lifecycle_class: Annotated[str, typer.Option("--class", help="lifecycle class")] = "default",
     reference: Annotated[str, typer.Option(help="the depositor's own reference; one file only")] = "",
@@ -64,6 +69,8 @@ def _deposit(
                 f"{path} {what}.",
                 remedy="Check the name; nothing was deposited.",
             )
+        if not os.access(path, os.R_OK):
+            raise BadInputError("NOT_READABLE", f"{path} may not be read.", remedy="Check the rights on it.")
     received = []
     for path in files:
         named = reference or own_reference(archive, path)
@@ -145,14 +152,18 @@ def progress(archive: Archive, documents: list[str] | None = None, *, safe: str 
     ended = threading.Event()
 
     def tell() -> None:
-        last = line = ""
+        last, line, since = "", "", time.monotonic()
         while not ended.wait(3.0):
             with suppress(MinutierError), archive.database.transaction() as connection:
                 states = catalogue.count_by_state(connection, safe, documents)
                 line = "  " + ", ".join(f"{states[name]} {name.lower()}" for name in sorted(states))
-            if line != last:
+            still = time.monotonic() - since
+            if line.strip() and line != last:
                 say(line)
-            last = line
+                last, since = line, time.monotonic()
+            elif last and still >= _PATIENCE_SECONDS:
+                # Most likely a service that does not answer is asked again.
+                say(f"{last} (for {int(still)} s: what did not answer is tried again)")
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
@@ -170,14 +181,23 @@ def intake(
 ) -> int:
     """Take one feed's waiting batches now."""
     require_text(feed=feed)
+    from tasks.intake import inbox, left_alone
+
     with running_archive() as archive:
         reports, state = run_intake(archive, feed, directory)
+        waiting = left_alone(archive, feed, inbox(archive, feed, str(directory) if directory else None))
     lines = [line | {"batch": report["batch"]} for report in reports for line in report["lines"]]
     rows: list[tuple[object, ...]] = [
         (line["batch"], line["reference"], line["etat"], line["motif"], line["explication"]) for line in lines
     ]
-    words = table(("batch", "reference", "état", "motif", "explication"), rows) if rows else "Nothing was waiting."
-    value: dict[str, Any] = {"feed": feed, "batches": reports}
+    words = table(("batch", "reference", "état", "motif", "explication"), rows) if rows else "Nothing was taken."
+    for name, seconds in waiting:
+        words += f"\n{name}: a file is absent or short; it may still be coming. Taken as it is in {seconds} s."
+    value: dict[str, Any] = {
+        "feed": feed,
+        "batches": reports,
+        "waiting": [{"batch": name, "seconds": seconds} for name, seconds in waiting],
+    }
     if not state.is_completed():
         error = failure(state)
         show(value | {"error": error.as_dict()}, words)
@@ -241,9 +261,10 @@ def list_documents(safe: Annotated[str | None, typer.Option(help="one safe only"
         found = catalogue.list_deposits(connection, safe)
     value = [_outcome(item) | {"safe": item.safe, "dossier": item.dossier, "name": item.name} for item in found]
     rows: list[tuple[object, ...]] = [
-        (item.archive_id, item.safe, item.dossier, item.reference, item.state, item.refusal_code) for item in found
+        (item.archive_id, item.safe, item.dossier, item.reference, item.name, item.state, item.refusal_code)
+        for item in found
     ]
-    show(value, table(("archive_id", "safe", "dossier", "reference", "state", "refusal"), rows))
+    show(value, table(("archive_id", "safe", "dossier", "reference", "file", "state", "refusal"), rows))
 
 
 @app.command()
@@ -256,7 +277,12 @@ def count(safe: Annotated[str | None, typer.Option(help="one safe only")] = None
             catalogue.require_safe(connection, safe)
         states = catalogue.count_by_state(connection, safe)
     archived = states.get("ARCHIVED", 0)
-    show({"count": archived, "states": states}, f"{archived} archived   ({states})")
+    show({"count": archived, "states": states}, _count_words(archived, states))
+
+
+def _count_words(archived: int, states: dict[str, int]) -> str:
+    others = [f"{states[name]} {name.lower()}" for name in sorted(states) if name != "ARCHIVED"]
+    return ", ".join([f"{archived} archived", *others])
 
 
 @app.command()
@@ -332,7 +358,7 @@ def verify_proof(
     at: Annotated[str, typer.Option(help="time to judge at, RFC 3339; now by default")] = "",
 ) -> int:
     """Check a proof offline; needs no running instance."""
-    from minutier.report import Verdict
+    from minutier.report import Verdict, as_text
     from minutier.trust import load_trust
     from minutier.verify import verify
 
@@ -340,9 +366,7 @@ def verify_proof(
         raise BadInputError("FILE_MISSING", f"There is no file {bundle}.", remedy="Check the name.")
     report = verify(bundle, load_trust(_trust_directory(trust)), _moment(at))
     value = report.as_dict()
-    lines = [f"{step.number}. {step.title}: {step.verdict.value if step.verdict else '—'}" for step in report.steps]
-    lines += [f"   {item.code} in {item.where}: {item.message} ({item.clause})" for item in report.findings]
-    show(value, "\n".join([*lines, f"\nVerdict: {report.verdict.value}"]))
+    show(value, as_text(report))
     return 0 if report.verdict is Verdict.PASSED else 1
 
 

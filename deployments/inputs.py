@@ -62,7 +62,11 @@ def own_reference(archive: Archive, path: Path) -> str:
     """
     key = _reference_key(archive)
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").digest()
+        if path.stat().st_size > archive.settings.max_document_bytes:
+            # It will be refused for its size: its beginning is enough to name the refusal.
+            digest = hashlib.sha256(stream.read(1 << 20)).digest()
+        else:
+            digest = hashlib.file_digest(stream, "sha256").digest()
     return "file-" + hmac.digest(key, digest, "sha256").hex()[:20]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -167,7 +169,21 @@ def _elsewhere(settings: Settings) -> list[ServiceStatus]:
         found.append(_seen("database", address, _database_trouble(settings.database_url)))
     if settings.prefect_api_url is not None:
         found.append(_seen("prefect", settings.prefect_api_url, services.prefect_ready(settings)))
+    for url in settings.tsa_urls or ():
+        found.append(_seen("tsa", url, _tsa_trouble(url)))
     return found
+
+
+def _tsa_trouble(url: str) -> str | None:
+    """Say why an authority run elsewhere cannot be reached: it is only called, no token is asked for."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection(
+            (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)), 3
+        ).close()
+    except OSError as error:
+        return f"it does not answer: {error.strerror or error}"
+    return None
 
 
 def _seen(name: str, address: str, trouble: str | None) -> ServiceStatus:

@@ -134,3 +134,6 @@ if [ "$mode" = test ]; then
     PATH=$PATH:$(dirname "$uv") infra/minio.sh >/dev/null
 fi
 say "ready"
+if ! command -v uv >/dev/null; then
+    say "to type \`uv run minutier …\` yourself: export PATH=\"\$PATH:$(dirname "$uv")\"   (or type .venv/bin/minutier …)"
+fi

@@ -13,11 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from minutier.errors import BadInputError
-from minutier.report import Report, Verdict
+from minutier.report import Verdict, as_text
 from minutier.trust import load_trust
 from minutier.verify import verify
-
-_SIGNS = {Verdict.PASSED: "ok", Verdict.FAILED: "FAILED", Verdict.INDETERMINATE: "unknown", None: "not reached"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,18 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = json.dumps(report.as_dict(), ensure_ascii=False) if options.json else as_text(report)
     sys.stdout.write(text + "\n")
     return 0 if report.verdict is Verdict.PASSED else 1
-
-
-def as_text(report: Report) -> str:
-    """Write a report for people; what comes from the bundle is escaped, so that it cannot draw on the terminal."""
-    lines = [f"{step.number}. {step.title}: {_SIGNS[step.verdict]}" for step in report.steps]
-    lines += [f"   {_plain(name)}: {_plain(value)}" for name, value in report.facts.items()]
-    lines += [f"- {item.code} {_plain(item.where)}: {_plain(item.message)} [{item.clause}]" for item in report.findings]
-    return "\n".join((*lines, f"Verdict: {report.verdict.value}"))
-
-
-def _plain(text: str) -> str:
-    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
 
 
 def _parser() -> argparse.ArgumentParser:

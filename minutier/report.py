@@ -16,6 +16,9 @@ class Verdict(StrEnum):
     INDETERMINATE = "INDETERMINATE"
 
 
+_SIGNS = {Verdict.PASSED: "ok", Verdict.FAILED: "FAILED", Verdict.INDETERMINATE: "unknown", None: "not reached"}
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that did not hold, or could not be judged.
@@ -72,3 +75,15 @@ def overall(findings: Sequence[Finding]) -> Verdict:
     if Verdict.FAILED in verdicts:
         return Verdict.FAILED
     return Verdict.INDETERMINATE if verdicts else Verdict.PASSED
+
+
+def as_text(report: Report) -> str:
+    """Write a report for people; what comes from the bundle is escaped, so that it cannot draw on the terminal."""
+    lines = [f"{step.number}. {step.title}: {_SIGNS[step.verdict]}" for step in report.steps]
+    lines += [f"   {_plain(name)}: {_plain(value)}" for name, value in report.facts.items()]
+    lines += [f"- {item.code} {_plain(item.where)}: {_plain(item.message)} [{item.clause}]" for item in report.findings]
+    return "\n".join((*lines, f"Verdict: {report.verdict.value}"))
+
+
+def _plain(text: str) -> str:
+    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)

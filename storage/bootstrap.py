@@ -100,23 +100,36 @@ def replica_specs(settings: Settings) -> Iterator[tuple[str, str, Path | None]]:
         yield f"replica-{chr(97 + index)}", spec, credentials
 
 
-def make_replica(settings: Settings, name: str) -> None:
-    """Let a replica be where the settings now say: a store that is there is kept, else an empty one is made.
+def make_replica(settings: Settings, name: str) -> bool:
+    """Let a replica be where the settings now say: True when an empty store was made, False when one is there.
 
-    The next sweep fills it from the others. Raises BadInputError (`UNKNOWN_REPLICA`) for a name not in the settings.
+    The next sweep fills an empty one from the others. Raises BadInputError (`UNKNOWN_REPLICA`) for a name not in the
+    settings, ServiceUnavailableError when the store does not answer.
     """
     database = Database(settings.database_url or "")
     try:
         database.open()
         for known, spec, credentials in replica_specs(settings):
             if known == name:
-                open_store(spec, name, credentials, create=True)
+                made = not _is_there(open_store(spec, name, credentials))
+                if made:
+                    open_store(spec, name, credentials, create=True)
                 _record_replica(database, name, spec, system_clock())
-                return
+                return made
     finally:
         database.close()
     names = ", ".join(known for known, _, _ in replica_specs(settings))
     raise BadInputError("UNKNOWN_REPLICA", f"There is no replica {name!r}.", remedy=f"Use one of: {names}.")
+
+
+def _is_there(store: ObjectStore) -> bool:
+    try:
+        store.versions("anything/at/all")
+    except ServiceUnavailableError as error:
+        if error.code != "STORE_MISSING":
+            raise
+        return False
+    return True
 
 
 def _record_replica(database: Database, name: str, spec: str, at: datetime) -> None:

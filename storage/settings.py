@@ -156,7 +156,11 @@ def _from_file(path: Path) -> dict[str, Any]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise BadInputError(
+            "SETTINGS_UNREADABLE", f"{path} may not be read: {error.strerror}.", remedy="Check the rights on the home."
+        ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInputError(
             "SETTINGS_UNREADABLE", f"{path} cannot be read as TOML: {error}.", remedy="Correct the file."
         ) from error

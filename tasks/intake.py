@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,6 +74,12 @@ def seconds_to_wait(archive: Archive, feed: str, door: Path) -> float:
     """Give the seconds after which every batch now at a door would be taken, if nothing in it moves until then."""
     batches, _ = _pending(archive, feed, door)
     return max((seconds for _, seconds in batches), default=0.0)
+
+
+def left_alone(archive: Archive, feed: str, door: Path) -> list[tuple[str, int]]:
+    """Give the batches that may still be on their way, by name, with the whole seconds until each will be taken."""
+    batches, _ = _pending(archive, feed, door)
+    return [(batch.name, math.ceil(seconds)) for batch, seconds in batches if seconds > 0]
 
 
 def _pending(archive: Archive, feed: str, door: Path) -> tuple[list[tuple[Batch, float]], list[BadInputError]]:

@@ -65,17 +65,17 @@ _SENTENCES = {
     "EMPTY": _Sentence("The file is empty.", "Le fichier est vide (zéro octet).", "Send the file again."),
     "TOO_LARGE": _Sentence(
         "The file goes beyond the limits of a deposit: {detail}.",
-        "Le fichier dépasse les limites d'un dépôt (taille, nombre de pages ou de pixels, contenu compressé).",
+        "Le fichier dépasse les limites d’un dépôt (taille, nombre de pages ou de pixels, contenu compressé).",
         "Split the document or lower the resolution of the scan.",
     ),
     "MALWARE": _Sentence(
         "The antivirus found malicious content: {detail}.",
-        "L'antivirus a trouvé un contenu malveillant dans ce fichier.",
+        "Un contenu malveillant a été trouvé dans ce fichier.",
         "Clean the machine the file comes from, then send a healthy copy.",
     ),
     "DAMAGED": _Sentence(
         "The file is damaged or cut off: {detail}.",
-        "Le fichier est endommagé ou incomplet ; il ne peut pas être lu jusqu'au bout.",
+        "Le fichier est endommagé ou incomplet ; il ne peut pas être lu jusqu’au bout.",
         "Open the file, save or export it again, and send the new copy.",
     ),
     "ENCRYPTED": _Sentence(
@@ -88,13 +88,13 @@ _SENTENCES = {
     ),
     "FORMAT_UNKNOWN": _Sentence(
         "The format is not accepted: {detail}.",
-        "Le format du fichier n'est pas reconnu ou n'est pas accepté "
+        "Le format du fichier n’est pas reconnu ou n’est pas accepté "
         "(acceptés : PDF, JPEG, PNG, TIFF, DOCX, ODT, XML, CSV, texte).",
         "Convert the document to one of the accepted formats, preferably PDF.",
     ),
     "FORMAT_MISMATCH": _Sentence(
         "The name and the content disagree: {detail}.",
-        "L'extension du nom ne correspond pas au contenu du fichier.",
+        "L’extension du nom ne correspond pas au contenu du fichier.",
         "Give the file the extension of its real format, or send the right file.",
     ),
     "POLYGLOT": _Sentence(
