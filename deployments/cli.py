@@ -169,6 +169,8 @@ def _silence_libraries() -> None:
     """
     # The terminal alone: the page of a run keeps the log of its steps.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    # Runs belong on the server of the instance; a server of the moment would take them without a word.
+    os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     if not logging.root.handlers:  # without any, Python writes warnings to stderr

@@ -181,9 +181,10 @@ def intake(
 ) -> int:
     """Take one feed's waiting batches now."""
     require_text(feed=feed)
-    from tasks.intake import inbox, left_alone
-
     with running_archive() as archive:
+        # Imported here: Prefect reads its settings once, when it is first imported, and they are those of the instance.
+        from tasks.intake import inbox, left_alone
+
         reports, state = run_intake(archive, feed, directory)
         waiting = left_alone(archive, feed, inbox(archive, feed, str(directory) if directory else None))
     lines = [line | {"batch": report["batch"]} for report in reports for line in report["lines"]]
