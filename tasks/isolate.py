@@ -241,10 +241,18 @@ def _resolve(name: str) -> Callable[..., Any]:
 
 def _limit(cpu_seconds: float, memory: int) -> None:
     seconds = math.ceil(cpu_seconds)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    _lower(resource.RLIMIT_CORE, 0, 0)
+    _lower(resource.RLIMIT_CPU, seconds, seconds + 1)
+    _lower(resource.RLIMIT_FSIZE, _MAX_FILE_BYTES, _MAX_FILE_BYTES)
+    _lower(resource.RLIMIT_AS, memory, memory)
+
+
+def _lower(what: int, soft: int, hard: int) -> None:
+    """Set a limit, or leave the caller's where it is lower: raising it would end the worker, not the document."""
+    _, allowed = resource.getrlimit(what)
+    if allowed != resource.RLIM_INFINITY:
+        soft, hard = min(soft, allowed), min(hard, allowed)
+    resource.setrlimit(what, (soft, hard))
 
 
 def _child(request: dict[str, Any], write_end: int, parent: int) -> NoReturn:

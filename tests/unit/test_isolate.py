@@ -163,3 +163,13 @@ def test_workers_stop_when_asked() -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_limits_of_the_caller_that_are_lower_stay():
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        "from tasks.isolate import close_workers, run_isolated;"
+        "print(run_isolated('tasks.pdfa:versions', {}, timeout=60)); close_workers()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, "pikepdf" in done.stdout) == (0, True), done.stderr
