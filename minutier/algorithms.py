@@ -42,6 +42,7 @@ _SIGNATURES = {
     "1.2.840.113549.1.1.12": ("rsa", "sha384"),
     "1.2.840.113549.1.1.13": ("rsa", "sha512"),
 }
+_FAMILIES = {"rsa": "rsa-pkcs1", _RSA: "rsa-pkcs1", _PSS: "rsa-pss", _ED25519: "ed25519"}
 _CURVES = {"secp256r1", "secp384r1", "secp521r1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"}
 _RSA_BITS, _OLD_RSA_BITS = 3000, 2048
 # ETSI TS 119 312 V2.1.1: RSA below 3000 bits counted until this day.
@@ -102,6 +103,18 @@ def check_key(key: CertificatePublicKeyTypes, at: datetime) -> None:
             raise AlgorithmError(f"an RSA key of {key.key_size} bits no longer counts at {at:%Y-%m-%d}")
     elif not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
         raise AlgorithmError(f"{type(key).__name__} is not on the list")
+
+
+def key_names(key: CertificatePublicKeyTypes, signature_algorithm: str) -> set[str]:
+    """Give the names under which a signature and its key have an end (docs/format/algorithm-dates-v1.md).
+
+    `signature_algorithm` is the dotted one that `verify_signature` gave.
+    """
+    family, _ = _SIGNATURES.get(signature_algorithm, (signature_algorithm, ""))
+    names = {_FAMILIES.get(family, family)}
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < _RSA_BITS:
+        names.add("rsa-2048")
+    return names
 
 
 def verify_signature(

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from minutier.errors import BadInputError, IntegrityFailureError
 
-MAX_FILES = 64
+MAX_FILES = 512
 MAX_BYTES = 0xFFFF_FFFE
 MAX_SMALL_BYTES = 8 * 1024 * 1024
 _PATH = re.compile(r"(?:[a-z]{1,20}/)?[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*")

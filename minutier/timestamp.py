@@ -44,7 +44,8 @@ class TimestampToken:
     """A token as it is stored (`der`) and what it says.
 
     `accuracy` is zero when the token does not give one. `certificates` are all those embedded, `signer` the one that
-    signed. `revocation_known` says whether usable CRLs covered the whole path.
+    signed. `digest_name` is the hash that its signature is over. `revocation_known` says whether usable CRLs covered
+    the whole path.
     """
 
     der: bytes
@@ -58,6 +59,7 @@ class TimestampToken:
     signer: x509.Certificate
     certificates: tuple[x509.Certificate, ...]
     signature_algorithm: str
+    digest_name: str
     revocation_known: bool = False
 
 
@@ -242,6 +244,7 @@ def _read_info(token: bytes, signed: cms.SignedData, signature_algorithm: str) -
         signer=signed.signer,
         certificates=signed.certificates,
         signature_algorithm=signature_algorithm,
+        digest_name=signed.digest_name,
     )
 
 

@@ -18,22 +18,22 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
-from minutier import canonical, certificates, checkpoint, evidence, kit, manifest, merkle, proof, seal, timestamp
-from minutier.container import Container, open_container
+from minutier import canonical, certificates, evidence, kit, manifest, proof, seal, timestamp
+from minutier.container import open_container
 from minutier.errors import IntegrityFailureError
-from minutier.events import ENTRY_FORMAT, Event
 from minutier.fingerprint import Fingerprint
 from minutier.report import Finding, Report, Step, Verdict, overall
 from minutier.trust import Trust
+from minutier.verification import CLOCK_SKEW, FORMAT_PAGE, Run, as_object, list_of, text_of
+from minutier.verify_evidence import check_evidence, check_tokens
+from minutier.verify_journal import check_checkpoint, check_journal
 
 _TITLES = (
     "container readable, bounded, canonical",
@@ -46,49 +46,6 @@ _TITLES = (
     "checkpoint signed by a trusted journal key",
     "accompanying files agree with what was verified",
 )
-_CLOCK_SKEW = timedelta(minutes=5)
-_FORMAT = "docs/format/proof-v1.md"
-
-
-@dataclass
-class _Run:
-    """One verification under way: the inputs, what earlier steps established, and the findings so far."""
-
-    container: Container
-    trust: Trust
-    at: datetime
-    findings: list[Finding] = field(default_factory=list)
-    fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
-    lists: dict[str, x509.CertificateRevocationList] = field(default_factory=dict)
-    crls: tuple[x509.CertificateRevocationList, ...] = ()
-    archive_id: str | None = None
-    manifest: dict[str, Any] | None = None
-    seal: seal.SealInfo | None = None
-    record: evidence.EvidenceRecord | None = None
-    token: timestamp.TimestampToken | None = None
-
-    def failed(self, code: str, where: str, message: str, clause: str = _FORMAT) -> None:
-        """Add a finding that makes the verdict FAILED."""
-        self.findings.append(Finding(code, where, message, clause))
-
-    def unknown(self, code: str, where: str, message: str, clause: str) -> None:
-        """Add a finding that leaves the verdict INDETERMINATE at best."""
-        self.findings.append(Finding(code, where, message, clause, Verdict.INDETERMINATE))
-
-    @contextmanager
-    def guard(self, where: str, code: str = "") -> Iterator[None]:
-        """Turn a failed check into a finding about `where`; a ValueError (unreadable file) becomes `code`."""
-        try:
-            yield
-        except IntegrityFailureError as error:
-            self.failed(error.code, where, error.message, error.clause)
-        except ValueError as error:
-            self.failed(code, where, f"{where} is not readable: {error}.")
-
-    def read(self, path: str) -> bytes:
-        """Read a small file; one that is absent reads as nothing, which no check accepts (step 2 names it)."""
-        return self.container.read(path) or b""
 
 
 def verify(bundle: Path, trust: Trust, at: datetime) -> Report:
@@ -98,14 +55,14 @@ def verify(bundle: Path, trust: Trust, at: datetime) -> Report:
     """
     try:
         with open_container(bundle) as container:
-            return _report(_Run(container, trust, at))
+            return _report(Run(container, trust, at, proof.FORMAT))
     except IntegrityFailureError as error:
         finding = Finding(error.code, bundle.name, error.message, error.clause)
         later = (Step(number, title, None) for number, title in enumerate(_TITLES[1:], 2))
         return Report(Verdict.FAILED, (finding,), (Step(1, _TITLES[0], Verdict.FAILED), *later))
 
 
-def _report(run: _Run) -> Report:
+def _report(run: Run) -> Report:
     steps = [Step(1, _TITLES[0], Verdict.PASSED)]
     _prepare(run)
     for number, check in enumerate(_CHECKS, 2):
@@ -115,35 +72,38 @@ def _report(run: _Run) -> Report:
     return Report(overall(run.findings), tuple(run.findings), tuple(steps), run.facts)
 
 
-def _prepare(run: _Run) -> None:
-    """Read what several steps need: revocation lists, and the token's claimed time (judged in step 6)."""
+def _prepare(run: Run) -> None:
+    """Read what several steps need: the format, revocation lists, the token's claimed time (judged in step 6)."""
+    with suppress(ValueError):
+        index = canonical.decode(run.read(proof.INDEX))
+        if isinstance(index, dict) and index.get("format") == proof.OLD_FORMAT:
+            run.format = proof.OLD_FORMAT
     for path in filter(proof.is_crl, run.container.entries):
         with run.guard(path, "CRL_FORMAT"):
             run.lists[path] = certificates.load_crl(run.read(path))
     run.crls = (*run.trust.crls, *run.lists.values())
-    try:
-        run.token = timestamp.inspect_token(run.read(proof.TOKEN))
-    except IntegrityFailureError:
-        run.token = None
+    with suppress(IntegrityFailureError):
+        run.token = timestamp.inspect_token(evidence.decode_record(run.read(proof.RECORD)).first.token)
 
 
-def _check_index(run: _Run) -> None:
+def _check_index(run: Run) -> None:
     """Step 2."""
     _measure(run)
-    for path in sorted(set(proof.REQUIRED) - set(run.container.entries)):
+    required, optional = proof.REQUIRED[run.format], (proof.RENDITION, *proof.OPTIONAL[run.format])
+    for path in sorted(set(required) - set(run.container.entries)):
         run.failed("FILE_MISSING", path, f"{path} is missing.")
     originals = 0
     for path in run.container.entries:
         originals += proof.is_original(path)
-        if not (path in proof.REQUIRED or path == proof.RENDITION or proof.is_original(path) or proof.is_crl(path)):
+        if not (path in required or path in optional or proof.is_original(path) or _is_repeated(run, path)):
             run.failed("FILE_UNEXPECTED", path, f"{path} has no place in a proof.")
     if originals != 1:
         run.failed("FILE_MISSING", "document/original", f"{originals} originals, exactly one is expected.")
     with run.guard(proof.INDEX, "INDEX_FORMAT"):
-        index = _object(canonical.decode(run.read(proof.INDEX)), proof.FORMAT)
-        run.archive_id = _text(index, "archive_id")
-        listed = {_text(item, "path"): item for item in _list(index, "files")}
-        if list(listed) != sorted(listed) or len(listed) != len(_list(index, "files")):
+        index = as_object(canonical.decode(run.read(proof.INDEX)), run.format)
+        run.archive_id = text_of(index, "archive_id")
+        listed = {text_of(item, "path"): item for item in list_of(index, "files")}
+        if list(listed) != sorted(listed) or len(listed) != len(list_of(index, "files")):
             raise ValueError("files are not sorted by path, or one comes twice")
         if set(index) != {"format", "archive_id", "files"}:
             raise ValueError("unknown members")
@@ -155,7 +115,13 @@ def _check_index(run: _Run) -> None:
                 run.failed("INDEX_DIGEST", path, f"{path} is not the file that the index lists.")
 
 
-def _measure(run: _Run) -> None:
+def _is_repeated(run: Run, path: str) -> bool:
+    """Say whether a path is one of those of which a proof may hold any number; step 5 counts the renewals."""
+    later = run.format != proof.OLD_FORMAT
+    return proof.is_crl(path) or (later and (proof.is_ocsp(path) or proof.is_renewal(path)))
+
+
+def _measure(run: Run) -> None:
     """Read every file once: both digests, the size, and the container's CRC-32."""
     for path, entry in run.container.entries.items():
         first, second, crc, size = hashlib.sha256(), hashlib.sha3_512(), 0, 0
@@ -165,15 +131,15 @@ def _measure(run: _Run) -> None:
             crc, size = zlib.crc32(piece, crc), size + len(piece)
         run.fingerprints[path] = Fingerprint(first.hexdigest(), second.hexdigest(), size)
         if crc != entry.crc:
-            run.failed("CONTAINER_CRC", path, f"{path} was altered inside the container.", f"{_FORMAT} §1")
+            run.failed("CONTAINER_CRC", path, f"{path} was altered inside the container.", f"{FORMAT_PAGE} §1")
 
 
-def _check_manifest(run: _Run) -> None:
+def _check_manifest(run: Run) -> None:
     """Step 3."""
     with run.guard(proof.MANIFEST, "MANIFEST_FORMAT"):
-        found = _object(canonical.decode(run.read(proof.MANIFEST)), manifest.FORMAT)
-        run.facts |= {name: _text(found, name) for name in ("archive_id", "safe", "deposited_at")}
-        roles = [_text(item, "role") for item in _list(found, "objects")]
+        found = as_object(canonical.decode(run.read(proof.MANIFEST)), manifest.FORMAT)
+        run.facts |= {name: text_of(found, name) for name in ("archive_id", "safe", "deposited_at")}
+        roles = [text_of(item, "role") for item in list_of(found, "objects")]
         if roles not in (["original"], ["original", "rendition"]):
             raise ValueError("objects are the original, then the rendition if there is one")
         run.manifest = found
@@ -185,22 +151,22 @@ def _check_manifest(run: _Run) -> None:
             run.failed("MANIFEST_OBJECT", proof.RENDITION, "The rendition is in the manifest or here, not in both.")
 
 
-def _check_object(run: _Run, path: str, item: dict[str, Any]) -> None:
+def _check_object(run: Run, path: str, item: dict[str, Any]) -> None:
     measured = run.fingerprints.get(path)
     if measured is None:
         return  # step 2 has said that it is missing
-    expected = (_text(item, "sha256"), _text(item, "sha3_512"), item.get("size"))
+    expected = (text_of(item, "sha256"), text_of(item, "sha3_512"), item.get("size"))
     if (measured.sha256, measured.sha3_512, measured.size) != expected:
         run.failed("MANIFEST_OBJECT", path, f"{path} is not the document that the manifest describes.", "NF Z42-013")
 
 
-def _document(run: _Run, role: str) -> str:
+def _document(run: Run, role: str) -> str:
     if role == "rendition":
         return proof.RENDITION
     return next(filter(proof.is_original, run.container.entries), "document/original")
 
 
-def _check_seal(run: _Run) -> None:
+def _check_seal(run: Run) -> None:
     """Step 4."""
     content, signature = run.read(proof.MANIFEST), run.read(proof.SEAL)
     with run.guard(proof.SEAL):
@@ -209,108 +175,17 @@ def _check_seal(run: _Run) -> None:
         if run.trust.roots:
             moment = run.token.gen_time if run.token else run.at
             run.seal = seal.check_seal(content, signature, run.trust.roots, moment, run.crls)
-    _note_trust(run, proof.SEAL, known=run.seal is None or run.seal.revocation_known)
+    run.note_trust(proof.SEAL, known=run.seal is None or run.seal.revocation_known)
 
 
-def _check_evidence(run: _Run) -> None:
-    """Step 5."""
-    with run.guard(proof.RECORD):
-        run.record = record = evidence.decode_record(run.read(proof.RECORD))
-        if run.read(proof.PATH_TEXT) != evidence.path_text(record.path).encode():
-            run.failed("EVIDENCE_PATH_TEXT", proof.PATH_TEXT, "path.txt differs from the evidence record.")
-        if run.read(proof.TOKEN) != record.token:
-            run.failed("EVIDENCE_TOKEN", proof.TOKEN, "token.tst is not the token of the evidence record.")
-        covered = [path for path in run.container.entries if path.startswith("document/")]
-        covered += [proof.MANIFEST, proof.SEAL]
-        hashes = {path: bytes.fromhex(run.fingerprints[path].sha256) for path in covered if path in run.fingerprints}
-        for path, value in hashes.items():
-            if value not in record.members:
-                run.failed("EVIDENCE_FILE", path, f"The evidence record is not about this {path}.", "RFC 4998 §4.3")
-        evidence.check_record(record, list(hashes.values()))
-
-
-def _check_token(run: _Run) -> None:
-    """Step 6."""
-    with run.guard(proof.TOKEN):
-        run.token = token = timestamp.inspect_token(run.read(proof.TOKEN))
-        run.facts |= {
-            "gen_time": f"{token.gen_time:%Y-%m-%dT%H:%M:%SZ}",
-            "timestamped_by": certificates.name_of(token.signer),
-        }
-        if token.gen_time > run.at + token.accuracy + _CLOCK_SKEW:
-            run.failed("TOKEN_TIME", proof.TOKEN, "The token is later than the time of judgement.", "RFC 3161 §2.4.2")
-        if run.record is not None and run.record.root != token.imprint:
-            message = "The token is about another value than the root of the evidence record."
-            run.failed("TOKEN_IMPRINT", proof.TOKEN, message, "RFC 4998 §4.3")
-        if run.trust.roots:
-            run.token = timestamp.check_token(token.der, token.imprint, run.trust.roots, run.crls)
-    _note_trust(run, proof.TOKEN, known=run.token is None or run.token.revocation_known)
-
-
-def _note_trust(run: _Run, where: str, *, known: bool) -> None:
-    if not run.trust.roots:
-        message = "No root certificate was given to judge by: who signed is not known."
-        run.unknown("NO_TRUST_ANCHOR", where, message, "ETSI EN 319 102-1 §5.2.6")
-    elif not known and not any(finding.where == where for finding in run.findings):
-        message = "No usable revocation list covers the certificate at the time of the token."
-        run.unknown("REVOCATION_UNKNOWN", where, message, "ETSI EN 319 102-1 §5.2.5")
-
-
-def _check_journal(run: _Run) -> None:
-    """Step 7."""
-    entry_bytes = run.read(proof.ENTRY)
-    with run.guard(proof.ENTRY, "JOURNAL_ENTRY_FORMAT"):
-        entry = _object(canonical.decode(entry_bytes), ENTRY_FORMAT)
-        details = entry.get("details")
-        digest = details.get("manifest_sha256") if isinstance(details, dict) else None
-        if entry.get("event") != Event.DEPOSIT_COMMITTED.value:
-            run.failed("JOURNAL_EVENT", proof.ENTRY, "The journal entry is not that of the commit of a document.")
-        if entry.get("archive_id") != run.archive_id:
-            run.failed("JOURNAL_ID", proof.ENTRY, "The journal entry is about another document.")
-        if digest != hashlib.sha256(run.read(proof.MANIFEST)).hexdigest():
-            run.failed("JOURNAL_MANIFEST", proof.ENTRY, "The journal entry commits another manifest.")
-        if run.manifest is not None and entry.get("safe") != run.manifest["safe"]:
-            run.failed("JOURNAL_SAFE", proof.ENTRY, "The journal entry names another safe than the manifest.")
-    with run.guard(proof.INCLUSION, "INCLUSION_FORMAT"):
-        inclusion = _object(canonical.decode(run.read(proof.INCLUSION)), proof.INCLUSION_FORMAT)
-        index, size, root = inclusion.get("index"), inclusion.get("size"), bytes.fromhex(_text(inclusion, "root"))
-        path = [bytes.fromhex(item) for item in _list(inclusion, "path", str)]
-        if run.read(proof.INCLUSION) != proof.encode_inclusion(_number(index), _number(size), root, path):
-            raise ValueError("unknown members, or hexadecimal in upper case")
-        leaf = merkle.leaf_hash(entry_bytes)
-        if not merkle.verify_inclusion(leaf, _number(index), _number(size), path, root):
-            run.failed(
-                "INCLUSION_PATH", proof.INCLUSION, "The entry is not in the tree of this root.", "RFC 9162 §2.1.3"
-            )
-        with run.guard(proof.CHECKPOINT):
-            signed, _ = checkpoint.parse_checkpoint(run.read(proof.CHECKPOINT))
-            run.facts |= {"journal": signed.origin, "journal_size": str(signed.size)}
-            if (signed.size, signed.root) != (size, root):
-                message = "The inclusion proof is for another checkpoint."
-                run.failed("INCLUSION_CHECKPOINT", proof.INCLUSION, message, "C2SP tlog-checkpoint")
-
-
-def _check_checkpoint(run: _Run) -> None:
-    """Step 8."""
-    with run.guard(proof.CHECKPOINT):
-        note = run.read(proof.CHECKPOINT)
-        if run.trust.journal_keys:
-            checkpoint.verify_checkpoint(note, run.trust.journal_keys)
-        else:
-            checkpoint.parse_checkpoint(note)
-    if not run.trust.journal_keys:
-        message = "No journal key was given to judge by: who kept the journal is not known."
-        run.unknown("NO_JOURNAL_KEY", proof.CHECKPOINT, message, "C2SP signed-note")
-
-
-def _check_accompaniment(run: _Run) -> None:
+def _check_accompaniment(run: Run) -> None:
     """Step 9: what no signature covers, and a reader would use all the same."""
     issuers: set[x509.Certificate] = set(run.trust.roots)
-    for path, signed in ((proof.SEAL_CHAIN, run.seal), (proof.TOKEN_CHAIN, run.token)):
+    for path, signed in ((proof.SEAL_CHAIN, [run.seal] if run.seal else []), (proof.TOKEN_CHAIN, _tokens(run))):
         with run.guard(path, "CERTIFICATE_FORMAT"):
             chain = _certificates(run, path)
-            embedded = signed.certificates if signed is not None else ()
-            if signed is not None and (chain[0] != signed.signer or set(chain) != set(embedded)):
+            embedded = {item for each in signed for item in each.certificates}
+            if signed and (chain[0] != signed[0].signer or set(chain) != embedded):
                 run.failed("CERTIFICATE_MISMATCH", path, f"{path} is not the certificates of the signature.")
             issuers.update(chain, embedded)
     with run.guard(proof.ROOTS, "CERTIFICATE_FORMAT"):
@@ -322,13 +197,34 @@ def _check_accompaniment(run: _Run) -> None:
     for path, crl in run.lists.items():
         if not any(certificates.signed_by(crl, issuer) for issuer in issuers):
             run.failed("CRL_SIGNATURE", path, f"{path} is not signed by an issuer of this proof.", "RFC 5280 §6.3.3")
-    for path in (proof.README_FR, proof.README_EN, proof.SCRIPT):
-        if not kit.is_published(path, run.read(path)):
+    _check_statement(run)
+    for path in (proof.README_FR, proof.README_EN, proof.SCRIPT, proof.PROGRAM):
+        if path in run.container.entries and not kit.is_published(path, run.read(path)):
             message = f"{path} is not a text of Minutier known to this version: do not run it and do not rely on it."
             run.failed("KIT_UNKNOWN", path, message)
 
 
-def _certificates(run: _Run, path: str) -> tuple[x509.Certificate, ...]:
+def _tokens(run: Run) -> list[timestamp.TimestampToken]:
+    return run.tokens or ([run.token] if run.token else [])
+
+
+def _check_statement(run: Run) -> None:
+    """The page for people is sealed too; it is dated by its seal alone, since it says nothing that was not verified."""
+    present = [path for path in (proof.STATEMENT, proof.STATEMENT_SEAL) if path in run.container.entries]
+    if len(present) == 1:
+        run.failed("FILE_MISSING", present[0], "The statement and its seal come together.")
+    if len(present) != 2:
+        return
+    content, signature = run.read(proof.STATEMENT), run.read(proof.STATEMENT_SEAL)
+    with run.guard(proof.STATEMENT_SEAL):
+        found = seal.inspect_seal(content, signature)
+        if found.signing_time > run.at + CLOCK_SKEW:
+            run.failed("SEAL_TIME", proof.STATEMENT_SEAL, "The statement is later than the time of judgement.")
+        elif run.trust.roots:
+            seal.check_seal(content, signature, run.trust.roots, found.signing_time, run.crls)
+
+
+def _certificates(run: Run, path: str) -> tuple[x509.Certificate, ...]:
     """Read a PEM file of the bundle: each certificate once, and not a character more."""
     found = certificates.load_pem(run.read(path))
     if certificates.encode_pem(dict.fromkeys(found)) != run.read(path):
@@ -336,39 +232,13 @@ def _certificates(run: _Run, path: str) -> tuple[x509.Certificate, ...]:
     return found
 
 
-def _object(value: Any, expected: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or value.get("format") != expected:
-        raise ValueError(f"it is not of the format {expected}")
-    return value
-
-
-def _text(value: Any, name: str) -> str:
-    found = value.get(name) if isinstance(value, dict) else None
-    if not isinstance(found, str):
-        raise ValueError(f"{name} is not a string")
-    return found
-
-
-def _list(value: dict[str, Any], name: str, kind: type = dict) -> list[Any]:
-    found = value.get(name)
-    if not isinstance(found, list) or not all(isinstance(item, kind) for item in found):
-        raise ValueError(f"{name} is not a list of the right kind")
-    return found
-
-
-def _number(value: Any) -> int:
-    if not isinstance(value, int):
-        raise ValueError("a number is missing")
-    return value
-
-
 _CHECKS = (
     _check_index,
     _check_manifest,
     _check_seal,
-    _check_evidence,
-    _check_token,
-    _check_journal,
-    _check_checkpoint,
+    check_evidence,
+    check_tokens,
+    check_journal,
+    check_checkpoint,
     _check_accompaniment,
 )

@@ -75,7 +75,7 @@ def write_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
         if "rendition" in roles:
             fetch(archive, deposit, "rendition", rendition)
         # The certificates of the time: those of today may have followed them.
-        token = inspect_token(evidence.decode_record(deposit.evidence).token)
+        token = inspect_token(evidence.decode_record(deposit.evidence).first.token)
         sealed = inspect_seal(deposit.manifest, deposit.seal)
         chain = [sealed.signer, *(c for c in sealed.certificates if c != sealed.signer)]
         parts = proof.ProofParts(

@@ -160,7 +160,7 @@ def require_sealed(archive: Archive, deposit: Deposit) -> None:
             "The catalogue has lost a part of the proof.",
             remedy="Restore the database from its backup.",
         )
-    stamped_at = inspect_token(decode_record(deposit.evidence).token).gen_time
+    stamped_at = inspect_token(decode_record(deposit.evidence).first.token).gen_time
     check_seal(deposit.manifest, deposit.seal, archive.roots, stamped_at, archive.crls)
 
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from minutier.errors import IntegrityFailureError
-from minutier.evidence import build_batch, encode_record
+from minutier.evidence import build_batch, encode_record, initial_record
 from minutier.fingerprint import fingerprint_file
 from minutier.manifest import Description, Part, encode_manifest
 from minutier.retention import retain_until
@@ -108,7 +108,7 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
                 "STAMPED",
                 now,
                 details={"token": token_id, "gen_time": token.gen_time.isoformat()},
-                evidence=encode_record(path, token.der),
+                evidence=encode_record(initial_record(path, token.der)),
                 token_id=token_id,
             )
     return token_id

@@ -105,7 +105,8 @@ while test "${rest#]}" = "$rest"; do
     separator=,
     case $rest in ",{"* | "]"*) ;; *) fail "proof.json is malformed" ;; esac
 done
-printf '%s],"format":"minutier-proof/1"}' "$rebuilt" >"$work/index"
+case $rest in *'"minutier-proof/1"}') format=1 ;; *) format=2 ;; esac
+printf '%s],"format":"minutier-proof/%s"}' "$rebuilt" "$format" >"$work/index"
 test "$(sha256 "$work/index")" = "$(sha256 proof.json)" || fail "proof.json is not in its only form"
 test -n "$original" || fail "there is no original document"
 set +f

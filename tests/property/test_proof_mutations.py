@@ -20,7 +20,7 @@ from tests.support.pki import NOW, default_pki
 
 TRUST = trust_of(default_pki())
 LATER = NOW + timedelta(days=1)
-MEMBERS = sorted((*proof.REQUIRED, proof.RENDITION, "document/original.pdf", "revocation/root.crl"))
+MEMBERS = sorted((*proof.REQUIRED[proof.FORMAT], proof.RENDITION, "document/original.pdf", "revocation/root.crl"))
 PLACES = {"first": 0.0, "middle": 0.5, "last": 1.0}
 # Bounded and the same on every run: about half a minute in all.
 BOUNDED = settings(max_examples=120, deadline=None, derandomize=True, database=None)

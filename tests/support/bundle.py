@@ -14,7 +14,7 @@ from minutier import canonical, der, merkle, proof
 from minutier.checkpoint import Checkpoint, sign_checkpoint
 from minutier.container import open_container, pack
 from minutier.events import Event, encode_entry
-from minutier.evidence import build_batch, encode_record
+from minutier.evidence import build_batch, encode_record, initial_record
 from minutier.fingerprint import fingerprint_bytes
 from minutier.manifest import Description, Part, encode_manifest
 from minutier.proof import ProofParts, assemble
@@ -92,7 +92,7 @@ def make_parts(
         rendition=rendition,
         manifest=manifest,
         seal=sealed,
-        record=encode_record(paths[groups.index(group)], token),
+        record=encode_record(initial_record(paths[groups.index(group)], token)),
         seal_chain=pki.signer.chain,
         token_chain=[inspect_token(token).signer],
         roots=[pki.root],

@@ -123,7 +123,7 @@ def token_is_for_stamping(folder: Path, *more: str) -> bool:
 
 
 def batch_root(folder: Path) -> bytes:
-    return evidence.decode_record((folder / proof.RECORD).read_bytes()).root
+    return evidence.decode_record((folder / proof.RECORD).read_bytes()).first.root
 
 
 def test_ts_and_cms_verify_the_token_over_the_root_of_the_batch(folder):

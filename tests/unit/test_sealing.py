@@ -43,7 +43,7 @@ def test_one_token_serves_the_batch_and_each_record_stands_alone(rig):
     for archive_id in ids:
         deposit = current(rig.archive, archive_id)
         assert (deposit.state, deposit.token_id) == ("STAMPED", token_id)
-        tokens.add(decode_record(deposit.evidence).token)
+        tokens.add(decode_record(deposit.evidence).first.token)
     (token,) = tokens
     with rig.archive.database.transaction() as connection:
         (row,) = connection.execute("SELECT * FROM token").fetchall()
