@@ -20,6 +20,7 @@ from storage import journal
 from storage.archive import Archive, system_clock
 from storage.database import Database
 from storage.dev_ca import DevelopmentCa, authority_of
+from storage.evidence_store import adopt_whole_records
 from storage.keys import KeyRing, load_journal_key, load_signer
 from storage.parse import open_store
 from storage.ports import ObjectStore
@@ -64,6 +65,8 @@ def open_archive(settings: Settings) -> Archive:
             crls=crls,
         )
         _install_defaults(archive)
+        with database.transaction() as connection:
+            adopt_whole_records(connection)
         undo.pop_all()
     return archive
 

@@ -71,14 +71,18 @@ class Database:
             raise _down(error) from error
 
     @contextmanager
-    def exclusive(self, name: str) -> Iterator[None]:
+    def exclusive(self, name: str, *, wait: bool = False) -> Iterator[None]:
         """Hold the session's advisory lock called `name`; it ends with the connection, whatever kills the process.
 
-        Raises ServiceUnavailableError (code `BUSY`) when another session holds it.
+        When another session holds it: ServiceUnavailableError (code `BUSY`), or with `wait` its end is waited for.
         """
         number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
         with self.transaction() as connection:
             # A transaction-level lock on a connection kept open for the block: released at its end or its death.
+            if wait:
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (number,))
+                yield
+                return
             row = connection.execute("SELECT pg_try_advisory_xact_lock(%s) AS taken", (number,)).fetchone()
             if row is None or not row["taken"]:
                 raise ServiceUnavailableError(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from minutier import evidence, merkle, proof
@@ -18,6 +20,7 @@ from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.database import Connection
 from storage.dev_ca import JOURNAL_NAME
+from storage.evidence_store import anchor_of, record_of
 from storage.files import publish
 from storage.reading import fetch, require_archived
 
@@ -54,49 +57,75 @@ def export_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
 def write_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
     """Write the proof of an archived document to `target`, whole or not at all, for the archive's own checks."""
     require_archived(deposit)
-    if deposit.manifest is None or deposit.seal is None or deposit.evidence is None:
+    if deposit.manifest is None or deposit.seal is None:
         raise IntegrityFailureError(
             "PART_MISSING", "The catalogue has lost a part of the proof.", remedy="Rebuild it from the stores."
         )
     with archive.database.transaction() as connection:
-        line = journal.committed_line(connection, deposit.archive_id)
-        checkpoint = make_checkpoint(archive, connection)
-        line = journal.committed_line(connection, deposit.archive_id)
-        leaves = journal.leaves(connection, checkpoint.size)
-        row = connection.execute("SELECT note FROM journal_checkpoint WHERE size = %s", (checkpoint.size,)).fetchone()
+        record = record_of(connection, deposit)
+        entry = _numbered_entry(archive, connection, deposit)
         roles = catalogue.objects(connection, deposit.archive_id)
-    if line.seq is None or row is None:
-        raise IntegrityFailureError(
-            "JOURNAL_ENTRY_COUNT", "The commit entry has no number.", remedy="Run the same command again."
-        )
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".proof-") as folder:
         original, rendition = Path(folder) / "original", Path(folder) / "rendition.pdf"
         fetch(archive, deposit, "original", original)
         if "rendition" in roles:
             fetch(archive, deposit, "rendition", rendition)
         # The certificates of the time: those of today may have followed them.
-        token = inspect_token(evidence.decode_record(deposit.evidence).first.token)
         sealed = inspect_seal(deposit.manifest, deposit.seal)
-        chain = [sealed.signer, *(c for c in sealed.certificates if c != sealed.signer)]
         parts = proof.ProofParts(
             archive_id=deposit.archive_id,
             original=original,
             original_extension=PurePath(deposit.name).suffix.removeprefix("."),
             manifest=deposit.manifest,
             seal=deposit.seal,
-            record=deposit.evidence,
-            seal_chain=chain,
-            token_chain=[token.signer, *(c for c in token.certificates if c != token.signer)],
+            record=evidence.encode_record(record),
+            seal_chain=list(dict.fromkeys((sealed.signer, *sealed.certificates))),
+            token_chain=_token_chain(record),
             roots=archive.roots,
-            entry=line.entry,
-            entry_index=line.seq - 1,
-            tree_size=checkpoint.size,
-            tree_root=checkpoint.root,
-            inclusion_path=merkle.inclusion_proof(leaves, line.seq - 1),
-            checkpoint=row["note"].encode(),
+            entry=entry.entry,
+            entry_index=entry.index,
+            tree_size=entry.checkpoint.size,
+            tree_root=entry.checkpoint.root,
+            inclusion_path=entry.path,
+            checkpoint=entry.note,
+            anchor=entry.anchor,
             rendition=rendition if rendition.exists() else None,
             crls={f"crl-{n}": crl.public_bytes(Encoding.DER) for n, crl in enumerate(archive.crls, 1)},
         )
         written = Path(folder) / "proof.zip"
         proof.assemble(parts, written)
         publish(written, target)
+
+
+@dataclass(frozen=True, slots=True)
+class _NumberedEntry:
+    """The commit entry of a document, its place in the tree of a checkpoint, and its anchor where it has one."""
+
+    entry: bytes
+    index: int
+    checkpoint: Checkpoint
+    note: bytes
+    path: list[bytes]
+    anchor: bytes | None
+
+
+def _numbered_entry(archive: Archive, connection: Connection, deposit: Deposit) -> _NumberedEntry:
+    """Give the commit entry under the newest checkpoint, or under that of its anchor, which covers its very bytes."""
+    newest = make_checkpoint(archive, connection)
+    line = journal.committed_line(connection, deposit.archive_id)
+    found = anchor_of(connection, deposit.archive_id, line.entry)
+    anchor, size = (evidence.encode_record(found[0]), found[1]) if found else (None, newest.size)
+    row = connection.execute("SELECT root, note FROM journal_checkpoint WHERE size = %s", (size,)).fetchone()
+    if line.seq is None or row is None:
+        raise IntegrityFailureError(
+            "JOURNAL_ENTRY_COUNT", "The commit entry has no number.", remedy="Run the same command again."
+        )
+    path = merkle.inclusion_proof(journal.leaves(connection, size), line.seq - 1)
+    checkpoint = Checkpoint(ORIGIN, size, bytes(row["root"]))
+    return _NumberedEntry(line.entry, line.seq - 1, checkpoint, row["note"].encode(), path, anchor)
+
+
+def _token_chain(record: evidence.EvidenceRecord) -> list[x509.Certificate]:
+    """Give the certificates of all tokens, each once, the first signer's first."""
+    tokens = [inspect_token(stamp.token) for stamp in record.stamps]
+    return list(dict.fromkeys(item for token in tokens for item in (token.signer, *token.certificates)))

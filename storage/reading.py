@@ -9,17 +9,17 @@ from typing import Any
 
 from minutier.errors import BadInputError, IntegrityFailureError, ServiceUnavailableError
 from minutier.events import Event, format_time
-from minutier.evidence import decode_record
 from minutier.fingerprint import Fingerprint, fingerprint_file, parse_fingerprint
 from minutier.identifiers import is_archive_id
 from minutier.seal import check_seal
-from minutier.timestamp import inspect_token
 from storage import catalogue, journal
 from storage.archive import Archive
 from storage.catalogue import Copy, Deposit, StoredObject
+from storage.evidence_store import first_token
 from storage.files import durable_writer, sync_directory
 from storage.keys import decrypt_stream
-from storage.vault import read_fingerprint, sealed_parts
+from storage.placing import read_fingerprint
+from storage.vault import sealed_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +154,14 @@ def require_sealed(archive: Archive, deposit: Deposit) -> None:
 
     Raises IntegrityFailureError when a part is missing, or with the codes of minutier.seal.
     """
-    if deposit.manifest is None or deposit.seal is None or deposit.evidence is None:
+    if deposit.manifest is None or deposit.seal is None:
         raise IntegrityFailureError(
             "PART_MISSING",
             "The catalogue has lost a part of the proof.",
             remedy="Restore the database from its backup.",
         )
-    stamped_at = inspect_token(decode_record(deposit.evidence).first.token).gen_time
+    with archive.database.transaction() as connection:
+        stamped_at = first_token(connection, deposit.archive_id).gen_time
     check_seal(deposit.manifest, deposit.seal, archive.roots, stamped_at, archive.crls)
 
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from minutier.errors import IntegrityFailureError
-from minutier.evidence import build_batch, encode_record, initial_record
+from minutier.evidence import build_batch
 from minutier.fingerprint import fingerprint_file
 from minutier.manifest import Description, Part, encode_manifest
 from minutier.retention import retain_until
 from minutier.seal import seal
-from minutier.timestamp import TimestampToken
 from storage import catalogue
 from storage.archive import Archive
 from storage.catalogue import Deposit
-from storage.database import Connection
+from storage.evidence_store import keep_token, leaves_of, members, start_chain
 from storage.keys import spool_altered
 from storage.reception import RUNGS_WITH_FILE, claimed, current
-from storage.vault import sealed_parts
 
 
 def seal_deposit(archive: Archive, archive_id: str, software: Mapping[str, str]) -> Deposit:
@@ -85,52 +82,28 @@ def parts(archive: Archive, deposit: Deposit) -> list[Part]:
 def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     """Get one token over the evidence of all SEALED deposits given; gives the token's id, None when none waited.
 
-    The token is verified before it is kept, and kept in the same transaction as the records that rest on it.
+    The token is verified before it is kept, and kept in the same transaction as the paths that rest on it.
     """
     with archive.database.transaction() as connection:
         waiting = [catalogue.get(connection, archive_id) for archive_id in archive_ids]
     waiting = [deposit for deposit in waiting if deposit.state == "SEALED"]
     if not waiting:
         return None
-    root, paths = build_batch([_members(deposit) for deposit in waiting])
-    with archive.database.transaction() as connection:
-        rows = connection.execute("SELECT tsa, max(gen_time) AS latest FROM token GROUP BY tsa")
-        previous = {row["tsa"]: row["latest"] for row in rows}
-    token, url = archive.tsa.stamp(root, archive.clock, previous)
-    token_id = str(uuid.uuid4())
+    root, paths = build_batch([members(deposit)["sha256"] for deposit in waiting])
+    token, url = archive.tsa.stamp(root, archive.clock, previous_tokens(archive))
     now = archive.clock()
+    values, leaves = leaves_of(paths, "sha256")
     with archive.database.transaction() as connection:
-        _keep_token(connection, token_id, root, token, url)
-        for deposit, path in zip(waiting, paths, strict=True):
-            catalogue.advance(
-                connection,
-                deposit,
-                "STAMPED",
-                now,
-                details={"token": token_id, "gen_time": token.gen_time.isoformat()},
-                evidence=encode_record(initial_record(path, token.der)),
-                token_id=token_id,
-            )
+        token_id = keep_token(connection, token, url, root, values, "sha256")
+        for deposit, leaf in zip(waiting, leaves, strict=True):
+            details: dict[str, str | int] = {"token": token_id, "gen_time": token.gen_time.isoformat()}
+            catalogue.advance(connection, deposit, "STAMPED", now, details=details, token_id=token_id)
+            start_chain(connection, deposit.archive_id, "document", 1, "sha256", leaf, token_id)
     return token_id
 
 
-def _keep_token(connection: Connection, token_id: str, root: bytes, token: TimestampToken, url: str) -> None:
-    done = connection.execute(
-        "INSERT INTO token (token_id, gen_time, serial, root, token, tsa) VALUES (%s, %s, %s, %s, %s, %s)"
-        " ON CONFLICT (tsa, serial) DO NOTHING",
-        (token_id, token.gen_time, str(token.serial), root, token.der, url),
-    )
-    if done.rowcount != 1:
-        raise IntegrityFailureError(
-            "TOKEN_SERIAL",
-            f"{url} has given the serial number {token.serial} before.",
-            remedy="Do not rely on this time-stamp authority; name another one in tsa_urls.",
-            clause="RFC 3161 §2.4.2",
-        )
-
-
-def _members(deposit: Deposit) -> list[bytes]:
-    """Give the SHA-256 of each member of a data group: original, rendition, manifest, seal (RFC 4998 §4.2)."""
-    hashes = [bytes.fromhex(part.fingerprint.sha256) for part in sealed_parts(deposit)]
-    hashes += [hashlib.sha256(data).digest() for data in (deposit.manifest, deposit.seal) if data is not None]
-    return hashes
+def previous_tokens(archive: Archive) -> dict[str, datetime]:
+    """Give the genTime of the last token of each authority: its next one is not older (RFC 3161 §2.4.2)."""
+    with archive.database.transaction() as connection:
+        rows = connection.execute("SELECT tsa, max(gen_time) AS latest FROM token GROUP BY tsa")
+        return {row["tsa"]: row["latest"] for row in rows}

@@ -25,8 +25,8 @@ from storage.archive import Archive
 from storage.catalogue import Copy, StoredObject
 from storage.collector import clean_spool, collect_strays
 from storage.files import durable_writer
+from storage.placing import lock_version, place
 from storage.reading import CopyFinding, examine
-from storage.vault import lock_version, place
 
 _SLICE = 200
 
@@ -126,13 +126,13 @@ def sweep(
 def heal(archive: Archive, item: StoredObject, copy: Copy) -> bool:
     """Mend one bad copy from another replica's good one; False when no good copy exists, and nothing is written."""
     with archive.database.transaction() as connection:
-        deposit = catalogue.get(connection, item.archive_id)
+        until = catalogue.term_of(connection, item)
         others = [
             other
             for other in catalogue.copies(connection, item.archive_id)
             if other.role == item.role and other.replica != copy.replica
         ]
-    if deposit.retain_until is None:
+    if until is None:
         return False
     for other in others:
         if examine(archive, item, other).outcome != "good":
@@ -142,7 +142,7 @@ def heal(archive: Archive, item: StoredObject, copy: Copy) -> bool:
             replica = archive.replica(other.replica)
             with replica.open(item.key, other.version_id) as source, durable_writer(staged) as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
-            _replace(archive, item, copy, staged, deposit.retain_until)
+            _replace(archive, item, copy, staged, until)
         finally:
             staged.unlink(missing_ok=True)
         return True
@@ -188,7 +188,7 @@ def _examine_lock(archive: Archive, item: StoredObject, copy: Copy, term: dateti
 
 def _lock_again(archive: Archive, item: StoredObject, copy: Copy) -> bool:
     with archive.database.transaction() as connection:
-        until = catalogue.get(connection, item.archive_id).retain_until
+        until = catalogue.term_of(connection, item)
     if until is None:
         return False
     lock_version(archive.replica(copy.replica), item.key, copy.version_id, until)

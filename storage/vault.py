@@ -9,26 +9,25 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from minutier import canonical
-from minutier.errors import IntegrityFailureError, PolicyRefusedError
+from minutier.errors import IntegrityFailureError
 from minutier.events import format_time
-from minutier.fingerprint import Fingerprint, fingerprint_bytes, fingerprint_file, fingerprint_stream
+from minutier.fingerprint import Fingerprint, fingerprint_bytes, fingerprint_file
 from minutier.manifest import Part, read_parts
 from minutier.seal import seal
 from storage import catalogue, journal
 from storage.archive import Archive
-from storage.catalogue import Copy, Deposit, StoredObject
+from storage.batches import lock_batch, missing_batches, store_batch
+from storage.catalogue import Deposit, StoredObject
 from storage.database import Connection
 from storage.keys import encrypt_file, spool_altered
-from storage.ports import ObjectStore, ObjectVersion
+from storage.placing import fingerprint_of, lock_version, place, require_there
 from storage.reception import SPOOL_NAMES, claimed, current
 
-_SMALL_MARGIN = timedelta(days=1)
-_BELIEVED = timedelta(hours=1)
-_CATALOGUED = ("manifest", "seal", "evidence")
+_CATALOGUED = ("manifest", "seal")
 
 
 def object_key(deposit: Deposit, role: str) -> str:
@@ -37,7 +36,10 @@ def object_key(deposit: Deposit, role: str) -> str:
 
 
 def store_deposit(archive: Archive, archive_id: str) -> Deposit:
-    """Put every object of a STAMPED deposit, encrypted, on every replica under a short lock, and read it back."""
+    """Put every object of a STAMPED deposit, encrypted, on every replica under a short lock, and read it back.
+
+    The batch file of its token goes with the first of its documents.
+    """
     with claimed(archive, archive_id, "STAMPED") as deposit:
         if deposit is not None:
             _store(archive, deposit)
@@ -51,6 +53,7 @@ def _store(archive: Archive, deposit: Deposit) -> None:
         for item, path in staged
         for replica in archive.replicas
     ]
+    store_batch(archive, deposit.token_id)
 
     def record(connection: Connection) -> dict[str, str | int]:
         for item, replica, version_id in placed:
@@ -70,6 +73,7 @@ def commit_deposit(archive: Archive, archive_id: str) -> Deposit:
         needed = [part.role for part in sealed_parts(deposit)] + list(_CATALOGUED)
         placed = {(copy.role, copy.replica) for copy in catalogue.copies(connection, archive_id)}
         missing = [f"{role} on {s.name}" for role in needed for s in archive.replicas if (role, s.name) not in placed]
+        missing += missing_batches(archive, connection, deposit.token_id)
         if missing or deposit.manifest is None:
             raise IntegrityFailureError(
                 "COPY_MISSING",
@@ -90,11 +94,12 @@ def lock_deposit(archive: Archive, archive_id: str) -> Deposit:
     until = deposit.retain_until
     if deposit.state != "COMMITTED" or until is None:
         return deposit
+    lock_batch(archive, deposit.token_id)
     with archive.database.transaction() as connection:
         items = catalogue.objects(connection, archive_id)
         copies = catalogue.copies(connection, archive_id)
     for copy in copies:
-        _require_there(archive, items[copy.role], copy)
+        require_there(archive, items[copy.role], copy)
         lock_version(archive.replica(copy.replica), items[copy.role].key, copy.version_id, until)
 
     def record(connection: Connection) -> dict[str, str | int]:
@@ -104,39 +109,6 @@ def lock_deposit(archive: Archive, archive_id: str) -> Deposit:
 
     _advance(archive, deposit, "LOCKED", record)
     return current(archive, archive_id)
-
-
-def lock_version(replica: ObjectStore, key: str, version_id: str, until: datetime) -> None:
-    """Lock one version to `until`, or as long as it is locked already, with the legal hold; check what the store says.
-
-    Raises PolicyRefusedError (`STORE_DOES_NOT_LOCK`) when it says less; KeyError when the version is not there.
-    """
-    before = replica.lock_state(key, version_id)
-    replica.extend_lock(key, version_id, max(until, before.retain_until or until), legal_hold=True)
-    state = replica.lock_state(key, version_id)
-    # Stores keep whole seconds or milliseconds: a sub-second difference is not a shorter retention.
-    if state.retain_until is None or state.retain_until < until - timedelta(seconds=1) or not state.legal_hold:
-        raise PolicyRefusedError(
-            "STORE_DOES_NOT_LOCK",
-            f"Replica {replica.name} did not keep the lock to its term.",
-            remedy="Run `minutier store probe`; do not rely on this replica.",
-        )
-
-
-def _require_there(archive: Archive, item: StoredObject, copy: Copy) -> None:
-    """Refuse to lock, and then to attest, a copy that went or changed while the deposit waited.
-
-    A copy read back within the hour is believed; an older one is read whole again.
-    """
-    replica = archive.replica(copy.replica)
-    found = [version for version in replica.versions(item.key) if version.version_id == copy.version_id]
-    recent = archive.clock() - copy.checked_at < _BELIEVED
-    if not found or found[0].size != item.size or not (recent or matches(replica, found[0], item)):
-        raise IntegrityFailureError(
-            "COPY_DAMAGED",
-            f"The {copy.role} on {copy.replica} is gone or altered since it was stored.",
-            remedy="Run `minutier sweep`, which mends it from the other replica, then the same command again.",
-        )
 
 
 def attest_deposit(archive: Archive, archive_id: str) -> Deposit:
@@ -171,23 +143,6 @@ def sealed_parts(deposit: Deposit) -> list[Part]:
         raise IntegrityFailureError(
             "MANIFEST_ALTERED", f"The manifest cannot be read ({error}).", remedy="Keep the instance as it is."
         ) from error
-
-
-def matches(replica: ObjectStore, version: ObjectVersion, item: StoredObject) -> bool:
-    """Read a version whole and say whether its bytes are the object's: both digests and the size."""
-    if version.size != item.size:
-        return False
-    return read_fingerprint(replica, version.key, version.version_id) == _fingerprint(item)
-
-
-def _fingerprint(item: StoredObject) -> Fingerprint:
-    return Fingerprint(item.sha256, item.sha3_512, item.size)
-
-
-def read_fingerprint(replica: ObjectStore, key: str, version_id: str) -> Fingerprint:
-    """Read a version from the store to its end and give the fingerprint of what came."""
-    with replica.open(key, version_id) as stream:
-        return fingerprint_stream(stream)
 
 
 def _advance(
@@ -228,7 +183,7 @@ def _sources(archive: Archive, deposit: Deposit) -> dict[str, tuple[Path, Finger
         part.role: (archive.spooled(deposit.archive_id, SPOOL_NAMES[part.role]), part.fingerprint)
         for part in sealed_parts(deposit)
     }
-    for role, data in zip(_CATALOGUED, (deposit.manifest, deposit.seal, deposit.evidence), strict=True):
+    for role, data in zip(_CATALOGUED, (deposit.manifest, deposit.seal), strict=True):
         if data is None:
             raise IntegrityFailureError(
                 "PART_MISSING", f"The deposit has no {role}.", remedy="Keep the instance as it is and report this."
@@ -251,7 +206,7 @@ def _stage(archive: Archive, deposit: Deposit, recipient: str) -> list[tuple[Sto
     staged: list[tuple[StoredObject, Path]] = []
     for role, (source, expected) in _sources(archive, deposit).items():
         path, item = archive.spooled(deposit.archive_id, f"objects/{role}.age"), known.get(role)
-        if item is None or not path.exists() or fingerprint_file(path) != _fingerprint(item):
+        if item is None or not path.exists() or fingerprint_file(path) != fingerprint_of(item):
             if not source.is_file():
                 raise spool_altered(source.name)
             encrypt_file(source, path, recipient, expected)
@@ -263,29 +218,6 @@ def _stage(archive: Archive, deposit: Deposit, recipient: str) -> list[tuple[Sto
         for item, _ in staged:
             catalogue.put_object(connection, item)
     return staged
-
-
-def place(archive: Archive, replica: ObjectStore, item: StoredObject, staged: Path) -> ObjectVersion:
-    """Adopt a version whose bytes match, else write one under a short lock and read it back.
-
-    An earlier write whose answer was lost is found by looking first. IntegrityFailureError when the store gives back
-    other bytes: what it wrote is then deletable after the short lock.
-    """
-    until = archive.clock() + timedelta(days=archive.settings.staging_days)
-    for version in replica.versions(item.key):
-        if matches(replica, version, item):
-            lock = replica.lock_state(item.key, version.version_id)
-            if lock.retain_until is None or lock.retain_until < until - _SMALL_MARGIN:
-                replica.extend_lock(item.key, version.version_id, until, legal_hold=lock.legal_hold)
-            return version
-    version = replica.put(item.key, staged, until)
-    if not matches(replica, version, item):
-        raise IntegrityFailureError(
-            "STORE_READBACK",
-            f"Replica {replica.name} does not give back the bytes it was given.",
-            remedy="Nothing rests on this copy yet. Check the store, then run the same command again.",
-        )
-    return version
 
 
 def _attestation(deposit: Deposit, now: datetime) -> bytes:

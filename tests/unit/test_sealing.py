@@ -7,9 +7,10 @@ import pytest
 
 from minutier import canonical
 from minutier.errors import IntegrityFailureError, ServiceUnavailableError
-from minutier.evidence import decode_record
+from minutier.evidence import check_record
 from minutier.seal import check_seal
-from minutier.timestamp import check_token
+from minutier.timestamp import check_token, inspect_token
+from storage.evidence_store import members, record_of
 from storage.reception import current
 from storage.sealing import seal_deposit, stamp_batch
 from tests.support.rig import carry, pass_screening
@@ -43,7 +44,11 @@ def test_one_token_serves_the_batch_and_each_record_stands_alone(rig):
     for archive_id in ids:
         deposit = current(rig.archive, archive_id)
         assert (deposit.state, deposit.token_id) == ("STAMPED", token_id)
-        tokens.add(decode_record(deposit.evidence).first.token)
+        with rig.archive.database.transaction() as connection:
+            record = record_of(connection, deposit)
+        check_record(record, members(deposit))
+        assert record.first.root == inspect_token(record.first.token).imprint
+        tokens.add(record.first.token)
     (token,) = tokens
     with rig.archive.database.transaction() as connection:
         (row,) = connection.execute("SELECT * FROM token").fetchall()

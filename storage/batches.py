@@ -1,0 +1,125 @@
+"""Batch files: each token with the leaves of its tree, on every replica (docs/format/evidence-v2.md §5).
+
+With them and the objects of the documents, every evidence record can be built again without the database. They hold
+nothing of a document: no key is needed to read them, and none of their hashes confirms a guess.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+
+from minutier import canonical, evidence
+from minutier.fingerprint import fingerprint_bytes
+from storage import catalogue
+from storage.archive import Archive
+from storage.catalogue import StoredObject
+from storage.database import Connection
+from storage.files import write_durably
+from storage.placing import lock_version, place, require_there
+
+FORMAT = "minutier-evidence-batch/1"
+ROLE = "batch"
+
+
+def batch_key(token_id: str) -> str:
+    """Give the key of a batch file; no safe has a name that begins like this."""
+    return f"_evidence/{token_id}/batch.json"
+
+
+def encode_batch(connection: Connection, token_id: str) -> bytes:
+    """Write the batch file of a token from the catalogue; KeyError when there is no such token."""
+    row = connection.execute("SELECT token, algorithm, leaves FROM token WHERE token_id = %s", (token_id,)).fetchone()
+    if row is None:
+        raise KeyError(token_id)
+    size, values = evidence.SIZES[row["algorithm"]], bytes(row["leaves"] or b"")
+    rows = connection.execute(
+        "SELECT subject AS kind, archive_id AS id, number AS chain, leaf FROM evidence_chain WHERE token_id = %(token)s"
+        " UNION ALL SELECT 'token', token_id, 0, leaf FROM token_renewal WHERE by_token = %(token)s ORDER BY leaf",
+        {"token": token_id},
+    ).fetchall()
+    return canonical.encode(
+        {
+            "format": FORMAT,
+            "token_id": token_id,
+            "algorithm": row["algorithm"],
+            "token": base64.b64encode(bytes(row["token"])).decode(),
+            "leaves": [values[place : place + size].hex() for place in range(0, len(values), size)],
+            "owners": [
+                {"kind": each["kind"], "id": str(each["id"]), "chain": each["chain"], "leaf": each["leaf"]}
+                for each in rows
+            ],
+        }
+    )
+
+
+def store_batch(archive: Archive, token_id: str | None) -> None:
+    """Put the batch file of a token on every replica under a short lock and read it back; nothing when it is there."""
+    if token_id is None:
+        return
+    with archive.database.exclusive(f"batch {token_id}", wait=True):
+        with archive.database.transaction() as connection:
+            if not missing_batches(archive, connection, token_id):
+                return
+            data = encode_batch(connection, token_id)
+            found = fingerprint_bytes(data)
+            item = StoredObject(token_id, ROLE, batch_key(token_id), found.sha256, found.sha3_512, found.size)
+            catalogue.put_object(connection, item)
+        staged = archive.spool / "batches" / f"{token_id}.json"
+        write_durably(staged, data, mode=0o600)
+        try:
+            versions = [(replica.name, place(archive, replica, item, staged)) for replica in archive.replicas]
+        finally:
+            staged.unlink(missing_ok=True)
+        with archive.database.transaction() as connection:
+            for name, version in versions:
+                catalogue.put_copy(connection, item, name, version.version_id, archive.clock())
+
+
+def lock_batch(archive: Archive, token_id: str | None) -> None:
+    """Lock the batch file of a token to the longest term of the documents that rest on it, with the legal hold."""
+    if token_id is None:
+        return
+    with archive.database.exclusive(f"batch {token_id}", wait=True):
+        with archive.database.transaction() as connection:
+            term, item = _term(connection, token_id), catalogue.objects(connection, token_id).get(ROLE)
+            copies = [copy for copy in catalogue.copies(connection, token_id) if copy.role == ROLE]
+        if term is None or item is None:
+            return
+        late = [copy for copy in copies if copy.locked_until is None or copy.locked_until < term]
+        for copy in late:
+            require_there(archive, item, copy)
+            lock_version(archive.replica(copy.replica), item.key, copy.version_id, term)
+        if late:
+            with archive.database.transaction() as connection:
+                catalogue.set_term(connection, token_id, ROLE, term)
+                for copy in late:
+                    catalogue.set_copy(connection, copy, locked_until=term)
+
+
+def missing_batches(archive: Archive, connection: Connection, token_id: str | None) -> list[str]:
+    """Say on which replicas the batch file that a document needs is not placed, in the words of an error message."""
+    if token_id is None or not _has_leaves(connection, token_id):
+        return []
+    placed = {copy.replica for copy in catalogue.copies(connection, token_id) if copy.role == ROLE}
+    return [f"{ROLE} on {store.name}" for store in archive.replicas if store.name not in placed]
+
+
+def _has_leaves(connection: Connection, token_id: str) -> bool:
+    """A token of an earlier release has no leaves: its whole records are among the objects of its documents."""
+    row = connection.execute(
+        "SELECT leaves IS NOT NULL AS known FROM token WHERE token_id = %s", (token_id,)
+    ).fetchone()
+    return row is not None and bool(row["known"])
+
+
+def _term(connection: Connection, token_id: str) -> datetime | None:
+    """Give the end of the longest class among the documents that a token dates, directly or by renewing their token."""
+    row = connection.execute(
+        "WITH RECURSIVE renewed AS (SELECT %s::uuid AS token_id UNION"
+        " SELECT r.token_id FROM token_renewal r JOIN renewed ON r.by_token = renewed.token_id)"
+        " SELECT max(d.retain_until) AS term FROM renewed JOIN evidence_chain c USING (token_id)"
+        " JOIN deposit d USING (archive_id)",
+        (token_id,),
+    ).fetchone()
+    return row["term"] if row else None
