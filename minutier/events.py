@@ -33,6 +33,7 @@ class Event(StrEnum):
     COPY_HEALED = "copy:healed"
     COPY_RELOCKED = "copy:relocked"
     STRAY_DELETED = "stray:deleted"
+    EVIDENCE_RENEWED = "evidence:renewed"
     STORE_MADE = "store:made"
     STORE_PROBED = "store:probed"
 

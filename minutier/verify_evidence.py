@@ -3,7 +3,7 @@
 5.1 The record is in its only form, and the texts and tokens beside it say the same.
 5.2 Each first list is exactly the hashes of these files, or the hash of the renewed token.
 6.1 Each token is whole, and over the root of its path, by the hash of its chain.
-6.2 Each genTime is later than the one before; none is after the time of judgement.
+6.2 No genTime is earlier than the one before, nor after the time of judgement.
 6.3 Each token's certificate leads to a trusted root at its own genTime, and was not revoked.
 6.4 What an archive time-stamp rests on still counted when the next one took over, or counts when judged.
 """
@@ -126,8 +126,8 @@ def _check_order(run: Run, tokens: Sequence[TimestampToken], places: Sequence[st
         if token.gen_time > run.at + token.accuracy + CLOCK_SKEW:
             run.failed("TOKEN_TIME", where, "The token is later than the time of judgement.", "RFC 3161 §2.4.2")
     for (before, after), where in zip(pairwise(tokens), places[1:], strict=True):
-        if after.gen_time <= before.gen_time:
-            run.failed("EVIDENCE_ORDER", where, "A renewal is not later than what it renews.", _CLAUSE)
+        if after.gen_time < before.gen_time:
+            run.failed("EVIDENCE_ORDER", where, "A renewal is earlier than what it renews.", _CLAUSE)
         elif after.gen_time > before.signer.not_valid_after_utc:
             message = "The renewal came after the certificate of the token before it had ended."
             run.unknown("RENEWAL_LATE", where, message, _CLAUSE)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from minutier.algorithm_dates import AlgorithmDates, published_dates
 from minutier.seal import Signer
 from storage.database import Database
 from storage.keys import KeyRing
@@ -36,6 +37,7 @@ class Archive:
     tsa: TimestampAuthorities
     roots: tuple[x509.Certificate, ...]
     crls: tuple[x509.CertificateRevocationList, ...]
+    dates: AlgorithmDates = field(default_factory=published_dates)
     clock: Callable[[], datetime] = system_clock
 
     @property

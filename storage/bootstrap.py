@@ -51,7 +51,7 @@ def open_archive(settings: Settings) -> Archive:
         undo.callback(database.close)
         database.open()
         authority = _authority(settings, database)
-        roots = load_trust(settings.trust_dir).roots
+        trust = load_trust(settings.trust_dir)
         crls = (load_crl(authority.root_crl.read_bytes()),)
         archive = Archive(
             settings=settings,
@@ -60,9 +60,10 @@ def open_archive(settings: Settings) -> Archive:
             keys=KeyRing(settings.home / "keys"),
             signer=load_signer(authority.seal_key, authority.seal_certificate),
             journal_key=load_journal_key(authority.journal_key),
-            tsa=TimestampAuthorities(settings.tsa_urls, roots, crls=crls),
-            roots=roots,
+            tsa=TimestampAuthorities(settings.tsa_urls, trust.roots, crls=crls),
+            roots=trust.roots,
             crls=crls,
+            dates=trust.dates,
         )
         _install_defaults(archive)
         with database.transaction() as connection:

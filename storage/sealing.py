@@ -90,11 +90,12 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     if not waiting:
         return None
     root, paths = build_batch([members(deposit)["sha256"] for deposit in waiting])
-    token, url = archive.tsa.stamp(root, archive.clock, previous_tokens(archive))
+    stamped = archive.tsa.stamp(root, archive.clock, previous_tokens(archive))
+    token = stamped.token
     now = archive.clock()
     values, leaves = leaves_of(paths, "sha256")
     with archive.database.transaction() as connection:
-        token_id = keep_token(connection, token, url, root, values, "sha256")
+        token_id = keep_token(connection, token, stamped.url, root, values, "sha256")
         for deposit, leaf in zip(waiting, leaves, strict=True):
             details: dict[str, str | int] = {"token": token_id, "gen_time": token.gen_time.isoformat()}
             catalogue.advance(connection, deposit, "STAMPED", now, details=details, token_id=token_id)

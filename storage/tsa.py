@@ -24,6 +24,14 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """A verified token and the URL of the authority that gave it."""
+
+    token: TimestampToken
+    url: str
+
+
 @dataclass(frozen=True)
 class TimestampAuthorities:
     """One or more authorities, asked in order; the first token that passes all checks is used."""
@@ -37,9 +45,14 @@ class TimestampAuthorities:
     tolerance: timedelta = timedelta(seconds=60)
 
     def stamp(
-        self, digest: bytes, clock: Callable[[], datetime], previous: Mapping[str, datetime] | None = None
-    ) -> tuple[TimestampToken, str]:
-        """Get a verified token over a SHA-256 digest, and the URL it came from.
+        self,
+        digest: bytes,
+        clock: Callable[[], datetime],
+        previous: Mapping[str, datetime] | None = None,
+        *,
+        algorithm: str = "sha256",
+    ) -> Stamped:
+        """Get a verified token over a digest, and the URL it came from.
 
         `previous` gives, by URL, the genTime of the last token known before this call: a later one is not older.
 
@@ -51,7 +64,7 @@ class TimestampAuthorities:
         for url in self.urls:
             nonce = secrets.randbits(64) | 1 << 63
             try:
-                response = self._ask(url, build_request(digest, nonce))
+                response = self._ask(url, build_request(digest, nonce, algorithm))
             except httpx.HTTPError as error:
                 failures.append(f"{url}: {str(error) or type(error).__name__}")
                 continue
@@ -70,12 +83,13 @@ class TimestampAuthorities:
                     crls=self.crls,
                     not_before=(previous or {}).get(url),
                     tolerance=self.tolerance,
+                    algorithm=algorithm,
                 )
             except IntegrityFailureError as error:
                 refused = error
                 failures.append(f"{url}: {error.message}")
                 continue
-            return token, url
+            return Stamped(token, url)
         if refused is not None:
             raise refused
         raise ServiceUnavailableError(

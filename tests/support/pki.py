@@ -100,6 +100,7 @@ def issue(
     end: datetime = END,
     odd_critical_extension: bool = False,
     serial: int | None = None,
+    hashed: hashes.HashAlgorithm | None = None,
 ) -> x509.Certificate:
     """Make a certificate; self-signed without `issuer`."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -133,7 +134,9 @@ def issue(
     if odd_critical_extension:
         odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.999.77"), der.null())
         builder = builder.add_extension(odd, critical=True)
-    return builder.sign(issuer_key, None if isinstance(issuer_key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+    return builder.sign(
+        issuer_key, None if isinstance(issuer_key, ed25519.Ed25519PrivateKey) else hashed or hashes.SHA256()
+    )
 
 
 def make_crl(

@@ -64,7 +64,8 @@ def client(home, *urls, **more):
 
 def test_a_token_comes_verified_with_the_name_of_who_gave_it(certified_home):
     with authority(certified_home) as url:
-        token, given_by = client(certified_home, url).stamp(DIGEST, now)
+        stamped = client(certified_home, url).stamp(DIGEST, now)
+        token, given_by = stamped.token, stamped.url
     assert given_by == url
     assert token.imprint == DIGEST
     assert abs(token.gen_time - now()) < timedelta(seconds=30)
@@ -73,7 +74,7 @@ def test_a_token_comes_verified_with_the_name_of_who_gave_it(certified_home):
 def test_the_next_authority_answers_when_one_is_down(certified_home):
     closed = f"http://127.0.0.1:{free_port()}/"
     with authority(certified_home) as url:
-        assert client(certified_home, closed, url).stamp(DIGEST, now)[1] == url
+        assert client(certified_home, closed, url).stamp(DIGEST, now).url == url
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_an_answer_that_the_checks_refuse_is_refused_and_the_next_is_asked(certi
         with pytest.raises(IntegrityFailureError):
             client(certified_home, bad).stamp(DIGEST, now)
         with authority(certified_home) as good:
-            assert client(certified_home, bad, good).stamp(DIGEST, now)[1] == good
+            assert client(certified_home, bad, good).stamp(DIGEST, now).url == good
 
 
 def test_a_token_dated_far_from_our_clock_is_refused(certified_home):
