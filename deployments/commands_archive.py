@@ -25,7 +25,6 @@ _TO_COME = {
     "empty": "empty a safe",
     "ship": "ship legal traces to the supervision",
     "purge": "destroy what its lifecycle class allows",
-    "renew": "renew time-stamps and hash trees",
     "hold": "put a document under legal hold",
     "release": "release a legal hold",
     "rebuild": "rebuild the catalogue from the stores",
@@ -67,6 +66,36 @@ def run_sweep(archive: Any, budget: timedelta) -> dict[str, Any]:
         raise failure(state)
     report: dict[str, Any] = row["report"]
     return report
+
+
+@app.command()
+def renew(
+    margin: Annotated[int, typer.Option(help="days before the end at which to renew", min=1, max=36500)] = 180,
+) -> None:
+    """Renew evidence whose certificates or algorithms end soon; no document is read."""
+    with running_archive() as archive:
+        report = run_renewal(archive, margin)
+    due = report["next_due"] or "nothing to renew yet"
+    rows: list[tuple[object, ...]] = [
+        ("new tokens", len(report["new_tokens"])),
+        ("old tokens renewed", report["tokens_renewed"]),
+        ("documents under a new hash", report["documents_rehashed"]),
+        ("next renewal due", due),
+    ]
+    show(report, "\n".join((table(("what", "figure"), rows), *(f"- {reason}" for reason in report["reasons"]))))
+
+
+def run_renewal(archive: Any, margin_days: int) -> dict[str, Any]:
+    """Run the renewal flow in this process and give its report."""
+    from deployments.commands_documents import failure
+    from flows.renewal import renew_evidence
+
+    say("renewal: looking for what ends soon")
+    state = renew_evidence(margin_days, return_state=True)
+    if not state.is_completed():
+        raise failure(state)
+    report: Any = state.result()
+    return dict(report)
 
 
 @store_app.command("probe")

@@ -14,6 +14,7 @@ from prefect.types.entrypoint import EntrypointType
 from flows.deposit import deposit_documents
 from flows.intake import take_feed
 from flows.integrity import sweep_archive
+from flows.renewal import renew_evidence
 from storage.settings import Settings
 
 WORK_POOL = "minutier"
@@ -47,6 +48,10 @@ DEFINITIONS = (
     Definition(
         sweep_archive, "nightly", "Re-reads every copy, heals damaged ones, reports.",
         "0 2 * * *", 1, ("integrity",), {"budget_seconds": 7200},
+    ),
+    Definition(
+        renew_evidence, "weekly", "Renews time-stamps and hash trees before what they rest on ends.",
+        "0 5 * * 0", 1, ("renewal",), {"margin_days": 180},
     ),
 )  # fmt: skip
 
