@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up this machine for `make demo` (run) or `make test` (test): system packages, uv, the locked Python environment,
-# and for the tests a real MinIO server. Safe to run again; quick when nothing is missing.
+# and for the tests a real MinIO server and the verifiers in Java that are not ours. Safe to run again; quick when nothing
+# is missing.
 # Exit 3: system packages are missing and this account may not install them; the command to run is printed.
 set -euo pipefail
 
@@ -20,6 +21,7 @@ usage() {
 
 # The Debian packages whose absence shows, one a line.
 missing_packages() {
+    local each
     python_for_project || echo python3
     find_uv >/dev/null || python3 -c 'import venv, ensurepip' 2>/dev/null ||
         python3 -m pip --version >/dev/null 2>&1 || echo python3-venv
@@ -29,6 +31,14 @@ missing_packages() {
         command -v unzip >/dev/null || echo unzip
         # The modules of the MinIO server come over TLS.
         [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
+        # Proofs are also checked with the clock of 2050.
+        command -v faketime >/dev/null || echo faketime
+        # Verifiers that are not ours judge seals, tokens and evidence records.
+        command -v javac >/dev/null || echo default-jdk-headless
+        command -v mvn >/dev/null || echo maven
+        for each in bcprov bcpkix bcutil; do
+            [ -e "/usr/share/java/$each.jar" ] || echo "lib$each-java"
+        done
     fi
 }
 
@@ -132,6 +142,8 @@ if [ "$mode" = test ]; then
     say "real MinIO server for the tests"
     # It asks uv for Go where the system has none that is recent enough; the uv made here is on nobody's PATH.
     PATH=$PATH:$(dirname "$uv") infra/minio.sh >/dev/null
+    say "independent verifiers for the tests"
+    infra/verifiers.sh >/dev/null
 fi
 say "ready"
 if ! command -v uv >/dev/null; then

@@ -1,0 +1,60 @@
+"""Each planted alteration is refused by Bouncy Castle, EU DSS and us; where one cannot see it, the table says why."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support import planted_records, planted_seals
+from tests.support.planted_records import RECORDS
+from tests.support.planted_seals import SEALS, TOKENS
+from tests.support.renewals import STAMPED
+from tests.support.verifiers import NAMES, all_answers
+
+PLANTS = {**RECORDS, **SEALS, **TOKENS}
+
+
+def good():
+    """What is altered, before it is: no judge refuses everything."""
+    first = planted_records.chains([planted_records.parts()[0]])
+    return [
+        ("the record", planted_records.ask(planted_records.whole())),
+        ("the first archive time-stamp", planted_records.ask(first, moments=(STAMPED,))),
+        ("the seal", planted_seals.ask_seal(planted_seals.good_seal())),
+        ("the token", planted_seals.ask_token(planted_seals.good_token())),
+    ]
+
+
+@pytest.fixture(scope="module")
+def answers(judges, tmp_path_factory):
+    asked = [replace(question, name=name) for name, question in good()]
+    asked += [plant.make() for plant in PLANTS.values()]
+    return all_answers(judges, asked, tmp_path_factory.mktemp("plants"))
+
+
+@pytest.mark.parametrize("judge", NAMES)
+def test_what_is_altered_was_good(answers, judge):
+    assert {name: answers[judge][name].reasons for name, _ in good()} == {name: "" for name, _ in good()}
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_an_alteration_is_refused(answers, name):
+    blind = PLANTS[name].blind
+    accepted = {judge for judge in NAMES if answers[judge][name].accepted}
+    # Both versions of Bouncy Castle see the same.
+    assert accepted == {judge for judge in NAMES if judge.removesuffix("-recent") in blind}
+
+
+# Rules of our own profile that neither of the others has, and a rule of theirs that is not ours.
+SEEN_BY_US_ALONE = {
+    "digestAlgorithms does not list SHA3-512",
+    "a byte follows the seal",
+    "a byte follows a token",
+}
+NOT_SEEN_BY_US = {"never renewed, and judged after the end"}
+
+
+def test_there_are_many_and_both_see_most_of_them():
+    unseen = {name for name, plant in PLANTS.items() if {"bouncy-castle", "dss"} <= set(plant.blind)}
+    assert unseen == SEEN_BY_US_ALONE
+    assert {name for name, plant in PLANTS.items() if "ours" in plant.blind} == NOT_SEEN_BY_US
+    assert sum(not plant.blind for plant in PLANTS.values()) >= 60
