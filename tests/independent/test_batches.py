@@ -52,8 +52,8 @@ def test_every_chosen_document_is_accepted(answers, judge, stage, size):
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("size", "drawn"), [(1000, 1000), (10_000, 1000)])
-def test_every_document_is_accepted(judges, tmp_path, size, drawn):
+@pytest.mark.parametrize(("size", "drawn"), [(1000, 300), (10_000, 300)])
+def test_hundreds_of_documents_are_accepted(judges, tmp_path, size, drawn):
     numbers = random.Random(size).sample(range(size), drawn)
     for name, answers in all_answers(judges, questions(size, numbers), tmp_path).items():
         assert len(answers) == drawn * len(NAMES)
