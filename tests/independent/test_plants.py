@@ -8,7 +8,7 @@ from tests.support import planted_records, planted_seals
 from tests.support.planted_records import RECORDS
 from tests.support.planted_seals import SEALS, TOKENS
 from tests.support.renewals import STAMPED
-from tests.support.verifiers import NAMES, all_answers
+from tests.support.verifiers import NAMES, ROOT, all_answers
 
 PLANTS = {**RECORDS, **SEALS, **TOKENS}
 
@@ -58,3 +58,10 @@ def test_there_are_many_and_both_see_most_of_them():
     assert unseen == SEEN_BY_US_ALONE
     assert {name for name, plant in PLANTS.items() if "ours" in plant.blind} == NOT_SEEN_BY_US
     assert sum(not plant.blind for plant in PLANTS.values()) >= 60
+
+
+def test_the_page_lists_what_is_not_seen():
+    page = (ROOT / "docs" / "other-verifiers.md").read_text(encoding="utf-8")
+    _, _, table = page.partition("| alteration | not seen by | why |\n|---|---|---|\n")
+    expected = [f"| {name} | {judge} | {why} |" for name, plant in PLANTS.items() for judge, why in plant.blind.items()]
+    assert table.splitlines() == expected
