@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from minutier import der
 
 SHA256 = "2.16.840.1.101.3.4.2.1"
-ECDSA_SHA256 = "1.2.840.10045.4.3.2"
+ECDSA_SHA256, ECDSA_SHA512 = "1.2.840.10045.4.3.2", "1.2.840.10045.4.3.4"
 _RSA, _PSS, _MGF1 = "1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10", "1.2.840.113549.1.1.8"
 _ED25519 = "1.3.101.112"
 
@@ -34,7 +34,7 @@ _OIDS = {name: dotted for dotted, (name, _) in _HASHES.items()}
 _SIGNATURES = {
     ECDSA_SHA256: ("ecdsa", "sha256"),
     "1.2.840.10045.4.3.3": ("ecdsa", "sha384"),
-    "1.2.840.10045.4.3.4": ("ecdsa", "sha512"),
+    ECDSA_SHA512: ("ecdsa", "sha512"),
     "2.16.840.1.101.3.4.3.10": ("ecdsa", "sha3_256"),
     "2.16.840.1.101.3.4.3.11": ("ecdsa", "sha3_384"),
     "2.16.840.1.101.3.4.3.12": ("ecdsa", "sha3_512"),
@@ -156,6 +156,22 @@ def verify_signature(
             raise
         raise InvalidSignature(str(error)) from error
     return dotted
+
+
+def hash_of_signature(algorithm: der.Element) -> str:
+    """Give the hash that a signature algorithm names by itself, where nothing beside it does (certificates, OCSP).
+
+    Raises AlgorithmError for one that is not on the list, DerError for parameters in another form.
+    """
+    fields = algorithm.reader()
+    dotted = fields.next().as_oid()
+    if dotted == _ED25519:
+        return "sha512"  # RFC 8410: its own
+    if dotted == _PSS:
+        return read_hash(der.read(fields.next(der.SEQUENCE).reader().next(0xA0).content))
+    if dotted not in _SIGNATURES:
+        raise AlgorithmError(f"signature algorithm {dotted} is not on the list")
+    return _SIGNATURES[dotted][1]
 
 
 def _pss_salt(parameters: der.Element, digest_name: str) -> int:

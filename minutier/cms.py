@@ -1,7 +1,8 @@
 """CMS SignedData with exactly one signer (RFC 5652), the common part of seals and time-stamp tokens.
 
 Signed attributes are required: contentType, messageDigest and signingCertificateV2 (RFC 5035). The signer is the
-embedded certificate that the SignerInfo names; whether it is trusted is the caller's question.
+embedded certificate that the SignerInfo names, or one given by the caller where none is embedded; whether it is trusted
+is the caller's question.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ SIGNING_TIME, SIGNING_CERTIFICATE_V2 = "1.2.840.113549.1.9.5", "1.2.840.113549.1
 class SignedData:
     """A parsed SignedData whose bytes are strict DER; nothing is verified yet.
 
-    `content` is None when detached. `attributes` maps each signed attribute to its values.
+    `certificates` are those embedded, `signer` one of them or of those given. `content` is None when detached.
+    `attributes` maps each signed attribute to its values.
     """
 
     content_type: str
@@ -40,21 +42,21 @@ class SignedData:
     attributes: dict[str, tuple[der.Element, ...]]
 
 
-def parse(data: bytes, prefix: str) -> SignedData:
-    """Read a ContentInfo holding SignedData.
+def parse(data: bytes, prefix: str, given: Sequence[x509.Certificate] = ()) -> SignedData:
+    """Read a ContentInfo holding SignedData; `given` certificates are looked at only where none is embedded.
 
     Raises IntegrityFailureError `<prefix>_DER` (not strict DER, or not this structure), `<prefix>_SIGNER` (not one
-    SignerInfo that names one embedded certificate) or `<prefix>_ALGORITHM`.
+    SignerInfo that names one of these certificates) or `<prefix>_ALGORITHM`.
     """
     try:
-        return _parse(data, prefix)
+        return _parse(data, prefix, given)
     except algorithms.AlgorithmError as error:
         raise failure(prefix, "ALGORITHM", f"{error}.", "ETSI TS 119 312") from error
     except ValueError as error:
         raise failure(prefix, "DER", f"not a CMS signature in DER: {error}.", "RFC 5652 §5.1") from error
 
 
-def _parse(data: bytes, prefix: str) -> SignedData:
+def _parse(data: bytes, prefix: str, given: Sequence[x509.Certificate]) -> SignedData:
     info = der.read(data).reader()
     if info.next().as_oid() != SIGNED_DATA:
         raise der.DerError("ContentInfo does not hold SignedData")
@@ -79,7 +81,7 @@ def _parse(data: bytes, prefix: str) -> SignedData:
     signer = signers[0].reader()
     if signer.next().as_integer() != 1:
         raise der.DerError("SignerInfo names its certificate by issuer and serial number")
-    certificate = _named_certificate(signer.next(der.SEQUENCE), pool, prefix)
+    certificate = _named_certificate(signer.next(der.SEQUENCE), pool or tuple(dict.fromkeys(given)), prefix)
     digest_name = algorithms.read_hash(signer.next())
     attributes = signer.optional(0xA0)
     signature_algorithm = signer.next(der.SEQUENCE)
@@ -109,7 +111,7 @@ def _named_certificate(sid: der.Element, pool: Sequence[x509.Certificate], prefi
     fields.end()
     named = [item for item in pool if item.serial_number == serial and item.issuer.public_bytes() == issuer]
     if len(named) != 1:
-        message = f"the signer names {len(named)} of the embedded certificates, exactly one is expected."
+        message = f"the signer names {len(named)} of the certificates embedded or given, exactly one is expected."
         raise failure(prefix, "SIGNER", message, "RFC 5652 §5.3")
     return named[0]
 
@@ -202,30 +204,37 @@ def build(
     *,
     detached: bool,
     extra_attributes: Sequence[bytes] = (),
+    digest_name: str = "sha256",
 ) -> bytes:
-    """Write a SignedData over `content`, signed by `chain[0]` through `sign` (ECDSA with SHA-256, DER signature)."""
+    """Write a SignedData over `content`, signed by `chain[0]` through `sign` (ECDSA, DER signature).
+
+    `digest_name` is sha256 or sha512: the hash of the content, of the certificate and of the signature alike.
+    """
     signer = chain[0]
+    identifier = algorithms.hash_identifier(digest_name)
     ess = der.sequence(
-        der.octets(algorithms.digest("sha256", signer.public_bytes(Encoding.DER))), _issuer_serial(signer)
+        b"" if digest_name == "sha256" else identifier,  # DEFAULT (RFC 5035 §4): DER leaves it out
+        der.octets(algorithms.digest(digest_name, signer.public_bytes(Encoding.DER))),
+        _issuer_serial(signer),
     )
     attributes = der.set_of(
         attribute(CONTENT_TYPE, der.oid(content_type)),
-        attribute(MESSAGE_DIGEST, der.octets(algorithms.digest("sha256", content))),
+        attribute(MESSAGE_DIGEST, der.octets(algorithms.digest(digest_name, content))),
         attribute(SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(ess))),
         *extra_attributes,
     )
     signer_info = der.sequence(
         der.integer(1),
         der.sequence(signer.issuer.public_bytes(), der.integer(signer.serial_number)),
-        algorithms.hash_identifier("sha256"),
+        identifier,
         der.read(attributes).retagged(0xA0).encoded,
-        algorithms.identifier(algorithms.ECDSA_SHA256),
+        algorithms.identifier({"sha256": algorithms.ECDSA_SHA256, "sha512": algorithms.ECDSA_SHA512}[digest_name]),
         der.octets(sign(attributes)),
     )
     encapsulated = der.oid(content_type) if detached else der.oid(content_type) + der.context(0, der.octets(content))
     signed_data = der.sequence(
         der.integer(1 if content_type == DATA else 3),
-        der.set_of(algorithms.hash_identifier("sha256")),
+        der.set_of(identifier),
         der.sequence(encapsulated),
         der.set_of(*(item.public_bytes(Encoding.DER) for item in chain), tag=0xA0),
         der.set_of(signer_info),

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, NULL, OID = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
-UTF8_STRING, UTC_TIME, GENERALIZED_TIME, SEQUENCE, SET = 0x0C, 0x17, 0x18, 0x30, 0x31
+ENUMERATED, UTF8_STRING, UTC_TIME, GENERALIZED_TIME, SEQUENCE, SET = 0x0A, 0x0C, 0x17, 0x18, 0x30, 0x31
 
 _TIME = re.compile(rb"(\d{14})(?:\.(\d{0,5}[1-9]))?Z")
 _MAX_LENGTH_OCTETS = 4

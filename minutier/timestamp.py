@@ -5,7 +5,7 @@ The checks run in this order on the stored bytes:
  1. envelope: bounded size, strict DER, no trailing bytes                              TOKEN_DER
  2. PKIStatus is granted (response only)                                               TOKEN_STATUS
  3. content type and its signed attribute are id-ct-TSTInfo                            TOKEN_CONTENT_TYPE
- 4. exactly one signer, naming exactly one embedded certificate                        TOKEN_SIGNER
+ 4. exactly one signer, naming exactly one certificate, embedded or (if none is) given TOKEN_SIGNER
  5. messageDigest, signature, algorithms on the list            TOKEN_DIGEST, TOKEN_SIGNATURE, TOKEN_ALGORITHM
  6. ESSCertIDv2 is that certificate                                                    TOKEN_ESS
  7. extended key usage critical and timeStamping alone, not a CA                       TOKEN_PURPOSE
@@ -32,6 +32,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from minutier import algorithms, certificates, cms, der
 from minutier.errors import IntegrityFailureError
+from minutier.ocsp import OcspResponse
 
 TST_INFO = "1.2.840.113549.1.9.16.1.4"
 MAX_RESPONSE_BYTES = 256 * 1024
@@ -44,8 +45,10 @@ class TimestampToken:
     """A token as it is stored (`der`) and what it says.
 
     `accuracy` is zero when the token does not give one. `certificates` are all those embedded, `signer` the one that
-    signed. `digest_name` is the hash that its signature is over. `revocation_known` says whether usable CRLs covered
-    the whole path.
+    signed (one that was given, where none is embedded). `digest_name` is the hash that its signature is over. `path`
+    leads from the signer to its root, empty when not judged yet. `revocation_known` says whether usable lists or OCSP
+    answers covered the whole path, `revocation_confirmed` whether some were made at or after genTime for each of its
+    certificates.
     """
 
     der: bytes
@@ -60,11 +63,15 @@ class TimestampToken:
     certificates: tuple[x509.Certificate, ...]
     signature_algorithm: str
     digest_name: str
+    path: tuple[x509.Certificate, ...] = ()
     revocation_known: bool = False
+    revocation_confirmed: bool = False
 
 
-def build_request(digest: bytes, nonce: int, algorithm: str = "sha256", policy: str | None = None) -> bytes:
-    """Write a TimeStampReq for `digest` (RFC 3161 §2.4.1), certificates always asked for.
+def build_request(
+    digest: bytes, nonce: int, algorithm: str = "sha256", policy: str | None = None, *, certificates_wanted: bool = True
+) -> bytes:
+    """Write a TimeStampReq for `digest` (RFC 3161 §2.4.1); without certificates the answer is judged with `signers`.
 
     `nonce` is a fresh random number of 64 bits; ValueError when the digest does not have the algorithm's length.
     """
@@ -75,7 +82,7 @@ def build_request(digest: bytes, nonce: int, algorithm: str = "sha256", policy: 
         der.sequence(algorithms.hash_identifier(algorithm), der.octets(digest)),
         der.oid(policy) if policy else b"",
         der.integer(nonce),
-        der.boolean(True),
+        der.boolean(True) if certificates_wanted else b"",
     )
 
 
@@ -91,17 +98,28 @@ def accept_response(
     *,
     algorithm: str = "sha256",
     crls: Sequence[x509.CertificateRevocationList] = (),
+    ocsp: Sequence[OcspResponse] = (),
+    signers: Sequence[x509.Certificate] = (),
     not_before: datetime | None = None,
     known_serials: Collection[int] = (),
 ) -> TimestampToken:
     """Judge a TimeStampResp by all twelve checks and give its token.
 
     `now` is our clock when the response came, `not_before` the genTime of the previous token of this authority,
-    `known_serials` the serials it has already given. Raises IntegrityFailureError with the codes of the module.
+    `known_serials` the serials it has already given, `signers` its certificates for a token that embeds none. Raises
+    IntegrityFailureError with the codes of the module.
     """
-    # 1 and 2: envelope and status.
+    # 1 and 2: envelope and status; then 1, 3 to 9 and 11 on the token.
     token = check_token(
-        _granted_token(response), digest, roots, crls, policy, intermediates=intermediates, algorithm=algorithm
+        _granted_token(response),
+        digest,
+        roots,
+        crls,
+        policy,
+        intermediates=intermediates,
+        algorithm=algorithm,
+        ocsp=ocsp,
+        signers=signers,
     )
     # 10: nonce.
     if token.nonce != nonce:
@@ -126,22 +144,27 @@ def check_token(
     *,
     intermediates: Sequence[x509.Certificate] = (),
     algorithm: str = "sha256",
+    ocsp: Sequence[OcspResponse] = (),
+    signers: Sequence[x509.Certificate] = (),
 ) -> TimestampToken:
     """Judge a stored token by checks 1, 3 to 9 and 11, at its own genTime: no nonce and no clock.
+
+    `signers` are certificates of the authority, for a token that embeds none (certReq was false).
 
     Raises IntegrityFailureError with the codes of the module.
     """
     # 1, 3 to 7: everything that needs no anchor.
-    found = inspect_token(token)
+    found = inspect_token(token, signers)
     # 8: path at genTime.
     path = certificates.validate_path(
         found.signer,
-        (*found.certificates, *intermediates),
+        (*found.certificates, *signers, *intermediates),
         roots,
         found.gen_time,
         crls,
         prefix=_PREFIX,
         strict_reasons=True,
+        ocsp=ocsp,
     )
     # 9: imprint, algorithm and value.
     if found.imprint_algorithm != algorithm or not hmac.compare_digest(found.imprint, digest):
@@ -150,15 +173,46 @@ def check_token(
     if policy is not None and found.policy != policy:
         raise _failure("POLICY", f"The token's policy is {found.policy}, not {policy}.", "RFC 3161 §2.4.2")
     _second_opinion(found, digest, path)
-    return replace(found, revocation_known=path.revocation_known)
+    return replace(
+        found,
+        path=path.certificates,
+        revocation_known=path.revocation_known,
+        revocation_confirmed=path.revocation_confirmed,
+    )
 
 
-def inspect_token(token: bytes) -> TimestampToken:
-    """Read a token and do the checks that need no anchor (1 and 3 to 7): it is whole, not yet trusted."""
+def check_order(
+    token: TimestampToken,
+    *,
+    after: datetime | None = None,
+    before: datetime | None = None,
+    tolerance: timedelta = timedelta(seconds=60),
+) -> None:
+    """Place genTime between two entries of the journal: what it is about was there `after`, it was used `before`.
+
+    `after` is when the last manifest of the batch was sealed, `before` when a token was first relied on (stamped, or
+    committed): journal times, in whole seconds. Both count within accuracy + `tolerance`, for clocks differ. A token
+    that an authority backdated, or that was put into a journal afterwards, falls outside. Raises IntegrityFailureError
+    TOKEN_TIME.
+    """
+    slack = token.accuracy + tolerance
+    if after is not None and token.gen_time + slack < after:
+        message = f"The token is of {token.gen_time:%Y-%m-%dT%H:%M:%SZ}, before what it is about was sealed."
+        raise _failure("TIME", message, "RFC 3161 §2.4.2")
+    if before is not None and token.gen_time - slack > before:
+        message = f"The token is of {token.gen_time:%Y-%m-%dT%H:%M:%SZ}, after the journal says that it was used."
+        raise _failure("TIME", message, "RFC 3161 §2.4.2")
+
+
+def inspect_token(token: bytes, signers: Sequence[x509.Certificate] = ()) -> TimestampToken:
+    """Read a token and do the checks that need no anchor (1 and 3 to 7): it is whole, not yet trusted.
+
+    `signers` are certificates of the authority, for a token that embeds none; RFC 5816 binds the right one (6).
+    """
     # 1: envelope. 4: one signer.
     if len(token) > MAX_RESPONSE_BYTES:
         raise _failure("DER", f"The token is larger than {MAX_RESPONSE_BYTES} bytes.", "RFC 3161 §2.4.2")
-    signed = cms.parse(token, _PREFIX)
+    signed = cms.parse(token, _PREFIX, signers)
     # 3: content type.
     cms.check_content_type(signed, TST_INFO, _PREFIX)
     if signed.content is None:
