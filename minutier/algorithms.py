@@ -168,7 +168,10 @@ def hash_of_signature(algorithm: der.Element) -> str:
     if dotted == _ED25519:
         return "sha512"  # RFC 8410: its own
     if dotted == _PSS:
-        return read_hash(der.read(fields.next(der.SEQUENCE).reader().next(0xA0).content))
+        hashed = fields.next(der.SEQUENCE).reader().optional(0xA0)
+        if hashed is None:
+            raise AlgorithmError("RSASSA-PSS says its hash: its default is SHA-1")
+        return read_hash(der.read(hashed.content))
     if dotted not in _SIGNATURES:
         raise AlgorithmError(f"signature algorithm {dotted} is not on the list")
     return _SIGNATURES[dotted][1]
@@ -177,8 +180,10 @@ def hash_of_signature(algorithm: der.Element) -> str:
 def _pss_salt(parameters: der.Element, digest_name: str) -> int:
     """Give the salt length of RSASSA-PSS-params (RFC 4055 §3.1); hash and mask hash must be the digest's."""
     fields = parameters.reader()
-    hashed, mask, salt = fields.next(0xA0), fields.next(0xA1), fields.next(0xA2)
+    hashed, mask, salt = (fields.optional(tag) for tag in (0xA0, 0xA1, 0xA2))
     fields.end()
+    if hashed is None or mask is None or salt is None:
+        raise AlgorithmError("RSASSA-PSS says its hash, mask and salt: its defaults are SHA-1")
     mask_fields = der.read(mask.content).reader()
     if mask_fields.next().as_oid() != _MGF1:
         raise AlgorithmError("RSASSA-PSS takes MGF1")

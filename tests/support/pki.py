@@ -101,6 +101,8 @@ def issue(
     odd_critical_extension: bool = False,
     serial: int | None = None,
     hashed: hashes.HashAlgorithm | None = None,
+    signs: bool = True,
+    extra: Sequence[x509.ExtensionType] = (),
 ) -> x509.Certificate:
     """Make a certificate; self-signed without `issuer`."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -116,7 +118,7 @@ def issue(
         .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
         .add_extension(
             x509.KeyUsage(
-                digital_signature=not ca,
+                digital_signature=not ca and signs,
                 content_commitment=non_repudiation,
                 key_encipherment=False,
                 data_encipherment=False,
@@ -131,12 +133,14 @@ def issue(
     )
     if eku is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage(eku), critical=eku_critical)
+    for value in extra:
+        builder = builder.add_extension(value, critical=False)
     if odd_critical_extension:
         odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.999.77"), der.null())
         builder = builder.add_extension(odd, critical=True)
-    return builder.sign(
-        issuer_key, None if isinstance(issuer_key, ed25519.Ed25519PrivateKey) else hashed or hashes.SHA256()
-    )
+    used = None if isinstance(issuer_key, ed25519.Ed25519PrivateKey) else hashed or hashes.SHA256()
+    # Deterministic ECDSA (RFC 6979): the stored vectors are made again byte for byte.
+    return builder.sign(issuer_key, used, ecdsa_deterministic=repeatable(issuer_key))
 
 
 def make_crl(
@@ -153,7 +157,7 @@ def make_crl(
         if reason is not None:
             entry = entry.add_extension(x509.CRLReason(reason), critical=False)
         builder = builder.add_revoked_certificate(entry.build())
-    return builder.sign(key, hashes.SHA256())
+    return builder.sign(key, hashes.SHA256(), ecdsa_deterministic=True)
 
 
 def make_response(token: bytes, status: int = 0) -> bytes:
@@ -262,9 +266,14 @@ def ess_value(certificate: x509.Certificate, *, algorithm: str = "sha256", issue
     return der.sequence(der.sequence(der.sequence(identifier, value, issuer_serial)))
 
 
+def repeatable(key: object) -> bool | None:
+    """Say whether a key signs deterministically; None for kinds that have no such choice."""
+    return True if isinstance(key, ec.EllipticCurvePrivateKey) else None
+
+
 def sign(key: Key, data: bytes, hashed: hashes.HashAlgorithm, *, pss: bool = False) -> bytes:
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(data, ec.ECDSA(hashed))
+        return key.sign(data, ec.ECDSA(hashed, deterministic_signing=repeatable(key) or False))
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(data, padding.PSS(padding.MGF1(hashed), 32) if pss else padding.PKCS1v15(), hashed)
     return key.sign(data)

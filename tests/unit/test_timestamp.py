@@ -12,11 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from minutier import algorithms, der
 from minutier.errors import IntegrityFailureError
-from minutier.timestamp import accept_response, build_request, check_token
+from minutier.timestamp import accept_response, build_request, check_order, check_token, inspect_token
 from storage.dev_tsa import issue_token
 from tests.support.pki import (
     END,
@@ -27,7 +26,6 @@ from tests.support.pki import (
     START,
     TIME_STAMPING,
     default_pki,
-    ess_value,
     issue,
     make_crl,
     make_info,
@@ -167,249 +165,10 @@ def test_the_development_authority_answers_a_request():
     assert (token.serial, token.gen_time) == (99, NOW)
 
 
-# --- hostile tokens: name, code, and what is done
+# --- refusals that one token shows in several ways; the corpus has a token for each (test_token_corpus.py)
 
-RSA_2048 = rsa_key(2048)
-CA_KEY = new_key()
-CA_FOR_STAMPS = issue(
-    "CA that stamps", CA_KEY, issuer=(PKI.root, PKI.root_key), ca=True, eku=TIME_STAMPING, non_repudiation=True
-)
-END_ENTITY_KEY = new_key()
-END_ENTITY = issue("Not a CA", END_ENTITY_KEY, issuer=(PKI.root, PKI.root_key))
-SHORT_KEY = new_key()
-NO_ROOM_KEY = new_key()
-NO_ROOM = issue("No room below", NO_ROOM_KEY, issuer=(PKI.root, PKI.root_key), ca=True, path_length=0)
-BELOW_KEY = new_key()
-BELOW = issue("Below", BELOW_KEY, issuer=(NO_ROOM, NO_ROOM_KEY), ca=True)
-NOT_SIGNING_KEY = new_key()
-NOT_SIGNING = issue("CA not for signing", NOT_SIGNING_KEY, issuer=(PKI.root, PKI.root_key), ca=True, cert_sign=False)
 ROGUE = new_pki("Rogue")
-SELF_SIGNED_KEY = new_key()
 TWIN_ROOT = new_pki("Test")  # the same names as the trusted PKI, other keys
-SHA1 = algorithms.identifier("1.3.14.3.2.26")
-CRITICAL = der.context(1, der.sequence(der.oid("2.999.5"), der.boolean(True), der.octets(b"")))
-V1_ESS = der.sequence(der.sequence(der.sequence(der.octets(hashlib.sha1(PKI.tsa.public_bytes(Encoding.DER)).digest()))))
-WRONG_ISSUER_SERIAL = der.sequence(
-    der.sequence(der.context(4, PKI.tsa.issuer.public_bytes())), der.integer(PKI.tsa.serial_number + 1)
-)
-
-
-def below(issuer, key, middle=None):
-    signer = leaf(issuer=(issuer, key))
-    return signer | {"embedded": [signer["certificate"], issuer, *([middle] if middle else [])]}
-
-
-def with_version(token, version):
-    kind, wrapped = der.read(token).children()
-    _, *rest = (item.encoded for item in der.read(wrapped.content).children())
-    return der.sequence(kind.encoded, der.context(0, der.sequence(der.integer(version), *rest)))
-
-
-def unused_bits(token):
-    """Say that the last bit of the certificate's signature is unused: nothing signs that count."""
-    encoded = PKI.tsa.public_bytes(Encoding.DER)
-    body, algorithm, signature = (item.encoded for item in der.read(encoded).children())
-    other = der.sequence(body, algorithm, signature[:2] + b"\x01" + signature[3:])
-    assert len(other) == len(encoded)
-    assert token.count(encoded) == 1
-    return token.replace(encoded, other)
-
-
-HOSTILE = {
-    # 1 envelope
-    "trailing-byte-after-the-token": ("TOKEN_DER", lambda: make_token(PKI, make_info(DIGEST)) + b"\x00"),
-    "token-cut-short": ("TOKEN_DER", lambda: make_token(PKI, make_info(DIGEST))[:-1]),
-    "not-signed-data": ("TOKEN_DER", lambda: der.sequence(der.oid("1.2.840.113549.1.7.1"), der.context(0, der.null()))),
-    "content-detached": ("TOKEN_DER", lambda: make_token(PKI, make_info(DIGEST), detached=True)),
-    "info-version-2": ("TOKEN_DER", lambda: make_token(PKI, make_info(DIGEST, version=2))),
-    "critical-extension-unknown": ("TOKEN_DER", lambda: make_token(PKI, make_info(DIGEST, extensions=CRITICAL))),
-    "time-with-trailing-zero": (
-        "TOKEN_DER",
-        lambda: make_token(PKI, make_info(DIGEST, time=der.tlv(der.GENERALIZED_TIME, b"20261123100000.10Z"))),
-    ),
-    "time-without-zone": (
-        "TOKEN_DER",
-        lambda: make_token(PKI, make_info(DIGEST, time=der.tlv(der.GENERALIZED_TIME, b"20261123100000"))),
-    ),
-    "ordering-written-though-false": (
-        "TOKEN_DER",
-        lambda: make_token(PKI, make_info(DIGEST, accuracy=der.sequence(der.integer(1)) + der.boolean(False))),
-    ),
-    "accuracy-of-1000-milliseconds": (
-        "TOKEN_DER",
-        lambda: make_token(PKI, make_info(DIGEST, accuracy=der.sequence(der.tlv(0x80, b"\x03\xe8")))),
-    ),
-    "signed-data-version-2": ("TOKEN_DER", lambda: with_version(make_token(PKI, make_info(DIGEST)), 2)),
-    "certificate-with-unused-bits": ("TOKEN_DER", lambda: unused_bits(make_token(PKI, make_info(DIGEST)))),
-    "accuracy-of-a-year": (
-        "TOKEN_DER",
-        lambda: make_token(PKI, make_info(DIGEST, accuracy=der.sequence(der.integer(31_536_000)))),
-    ),
-    # 3 content type
-    "content-type-data": (
-        "TOKEN_CONTENT_TYPE",
-        lambda: make_token(PKI, make_info(DIGEST), content_type="1.2.840.113549.1.7.1"),
-    ),
-    "no-content-type-attribute": (
-        "TOKEN_CONTENT_TYPE",
-        lambda: make_token(PKI, make_info(DIGEST), content_type_attribute=None),
-    ),
-    "content-type-attribute-other": (
-        "TOKEN_CONTENT_TYPE",
-        lambda: make_token(PKI, make_info(DIGEST), content_type_attribute="1.2.840.113549.1.7.1"),
-    ),
-    # 4 signer
-    "two-signers": ("TOKEN_SIGNER", lambda: make_token(PKI, make_info(DIGEST), signers=2)),
-    "no-signer": ("TOKEN_DER", lambda: make_token(PKI, make_info(DIGEST), signers=0)),
-    "no-certificate-embedded": ("TOKEN_SIGNER", lambda: make_token(PKI, make_info(DIGEST), embedded=[])),
-    "another-certificate-embedded": ("TOKEN_SIGNER", lambda: make_token(PKI, make_info(DIGEST), embedded=[PKI.seal])),
-    # 5 digest, signature, algorithms
-    "signature-spoiled": ("TOKEN_SIGNATURE", lambda: make_token(PKI, make_info(DIGEST), spoil_signature=True)),
-    "signed-by-another-key": ("TOKEN_SIGNATURE", lambda: make_token(PKI, make_info(DIGEST), key=new_key())),
-    "digest-of-other-content": ("TOKEN_DIGEST", lambda: make_token(PKI, make_info(DIGEST), message_digest=DIGEST)),
-    "no-signed-attributes": ("TOKEN_SIGNATURE", lambda: make_token(PKI, make_info(DIGEST), attributes=False)),
-    "sha1-throughout": (
-        "TOKEN_ALGORITHM",
-        lambda: make_token(PKI, make_info(DIGEST), digest_algorithm="1.3.14.3.2.26", hashed=hashes.SHA1()),
-    ),
-    "md5-throughout": (
-        "TOKEN_ALGORITHM",
-        lambda: make_token(PKI, make_info(DIGEST), digest_algorithm="1.2.840.113549.2.5", hashed=hashes.MD5()),
-    ),
-    "sha1-signature-over-sha256-digest": (
-        "TOKEN_ALGORITHM",
-        lambda: make_token(PKI, make_info(DIGEST), signature_algorithm=algorithms.identifier("1.2.840.10045.4.1")),
-    ),
-    "signature-hash-differs-from-digest": (
-        "TOKEN_ALGORITHM",
-        lambda: make_token(PKI, make_info(DIGEST), signature_algorithm=algorithms.identifier("1.2.840.10045.4.3.4")),
-    ),
-    "algorithm-of-another-key-kind": (
-        "TOKEN_ALGORITHM",
-        lambda: make_token(PKI, make_info(DIGEST), signature_algorithm=algorithms.identifier("1.2.840.113549.1.1.11")),
-    ),
-    # 6 signing certificate
-    "no-signing-certificate": ("TOKEN_ESS", lambda: make_token(PKI, make_info(DIGEST), ess=None)),
-    "signing-certificate-is-another": ("TOKEN_ESS", lambda: make_token(PKI, make_info(DIGEST), ess=PKI.seal)),
-    "signing-certificate-by-sha1": ("TOKEN_ESS", lambda: make_token(PKI, make_info(DIGEST), ess=V1_ESS)),
-    "signing-certificate-with-another-serial": (
-        "TOKEN_ESS",
-        lambda: make_token(PKI, make_info(DIGEST), ess=ess_value(PKI.tsa, issuer_serial=WRONG_ISSUER_SERIAL)),
-    ),
-    "signing-certificate-unreadable": ("TOKEN_ESS", lambda: make_token(PKI, make_info(DIGEST), ess=der.null())),
-    # 7 purpose
-    "sealing-certificate-stamps": (
-        "TOKEN_PURPOSE",
-        lambda: make_token(PKI, make_info(DIGEST), certificate=PKI.seal, key=PKI.seal_key),
-    ),
-    "purpose-not-critical": ("TOKEN_PURPOSE", lambda: make_token(PKI, make_info(DIGEST), **leaf(eku_critical=False))),
-    "purpose-with-a-second-one": (
-        "TOKEN_PURPOSE",
-        lambda: make_token(PKI, make_info(DIGEST), **leaf(eku=[*TIME_STAMPING, ExtendedKeyUsageOID.EMAIL_PROTECTION])),
-    ),
-    "purpose-code-signing": (
-        "TOKEN_PURPOSE",
-        lambda: make_token(PKI, make_info(DIGEST), **leaf(eku=[ExtendedKeyUsageOID.CODE_SIGNING])),
-    ),
-    "a-ca-stamps": (
-        "TOKEN_PURPOSE",
-        lambda: make_token(PKI, make_info(DIGEST), certificate=CA_FOR_STAMPS, key=CA_KEY),
-    ),
-    # 8 path
-    "rogue-self-signed-authority": (
-        "TOKEN_CHAIN",
-        lambda: make_token(
-            PKI,
-            make_info(DIGEST),
-            certificate=issue("Test TSA", SELF_SIGNED_KEY, eku=TIME_STAMPING),
-            key=SELF_SIGNED_KEY,
-        ),
-    ),
-    "rogue-root-embedded": (
-        "TOKEN_CHAIN",
-        lambda: make_token(
-            PKI, make_info(DIGEST), certificate=ROGUE.tsa, key=ROGUE.tsa_key, embedded=[ROGUE.tsa, ROGUE.root]
-        ),
-    ),
-    "rogue-root-with-the-name-of-the-trusted-one": (
-        "TOKEN_CHAIN",
-        lambda: make_token(
-            PKI,
-            make_info(DIGEST),
-            certificate=TWIN_ROOT.tsa,
-            key=TWIN_ROOT.tsa_key,
-            embedded=[TWIN_ROOT.tsa, TWIN_ROOT.root],
-        ),
-    ),
-    "certificate-ended-before": (
-        "TOKEN_CHAIN",
-        lambda: make_token(PKI, make_info(DIGEST), **leaf(end=NOW - timedelta(seconds=1))),
-    ),
-    "certificate-not-begun": (
-        "TOKEN_CHAIN",
-        lambda: make_token(PKI, make_info(DIGEST), **leaf(start=NOW + timedelta(seconds=1))),
-    ),
-    "issued-by-an-end-entity": (
-        "TOKEN_CHAIN",
-        lambda: make_token(PKI, make_info(DIGEST), **below(END_ENTITY, END_ENTITY_KEY)),
-    ),
-    "path-longer-than-allowed": (
-        "TOKEN_CHAIN",
-        lambda: make_token(PKI, make_info(DIGEST), **below(BELOW, BELOW_KEY, NO_ROOM)),
-    ),
-    "issued-by-a-ca-not-for-signing": (
-        "TOKEN_CHAIN",
-        lambda: make_token(PKI, make_info(DIGEST), **below(NOT_SIGNING, NOT_SIGNING_KEY)),
-    ),
-    "unknown-critical-extension-in-the-certificate": (
-        "TOKEN_CHAIN",
-        lambda: make_token(PKI, make_info(DIGEST), **leaf(odd_critical_extension=True)),
-    ),
-    "rsa-2048-after-its-end": ("TOKEN_ALGORITHM", lambda: make_token(PKI, make_info(DIGEST), **leaf(RSA_2048))),
-    "p224-curve": (
-        "TOKEN_ALGORITHM",
-        lambda: make_token(PKI, make_info(DIGEST), **leaf(ec.generate_private_key(ec.SECP224R1()))),
-    ),
-    # 9 imprint
-    "imprint-of-another-value": (
-        "TOKEN_IMPRINT",
-        lambda: make_token(PKI, make_info(hashlib.sha256(b"other").digest())),
-    ),
-    "imprint-renamed-sha3": (
-        "TOKEN_IMPRINT",
-        lambda: make_token(PKI, make_info(DIGEST, imprint_algorithm=algorithms.hash_identifier("sha3_256"))),
-    ),
-    "imprint-renamed-sha1": ("TOKEN_ALGORITHM", lambda: make_token(PKI, make_info(DIGEST, imprint_algorithm=SHA1))),
-    # 10 to 12
-    "nonce-of-another-request": ("TOKEN_NONCE", lambda: make_token(PKI, make_info(DIGEST, nonce=NONCE + 1))),
-    "no-nonce": ("TOKEN_NONCE", lambda: make_token(PKI, make_info(DIGEST, nonce=None))),
-    "another-policy": ("TOKEN_POLICY", lambda: make_token(PKI, make_info(DIGEST, policy="2.999.2"))),
-    "400-days-in-the-future": (
-        "TOKEN_CHAIN",
-        lambda: make_token(PKI, make_info(DIGEST, gen_time=NOW + timedelta(days=400))),
-    ),
-    "62-seconds-in-the-future": (
-        "TOKEN_TIME",
-        lambda: make_token(PKI, make_info(DIGEST, gen_time=NOW + timedelta(seconds=62))),
-    ),
-    "an-hour-old": ("TOKEN_TIME", lambda: make_token(PKI, make_info(DIGEST, gen_time=NOW - timedelta(hours=1)))),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_token_is_refused(name):
-    code, make = HOSTILE[name]
-    assert refusal(lambda: accept(make())) == code
-
-
-@pytest.mark.parametrize("status", [1, 2, 3, 4, 5])
-def test_a_token_under_any_status_but_granted_is_refused(status):
-    assert refusal(lambda: accept(make_token(PKI, make_info(DIGEST)), status=status)) == "TOKEN_STATUS"
-
-
-def test_a_rejection_without_token_is_refused():
-    response = der.sequence(der.sequence(der.integer(2)))
-    assert refusal(lambda: accept_response(response, DIGEST, NONCE, NOW, None, [PKI.root])) == "TOKEN_STATUS"
 
 
 def test_the_size_of_a_response_is_bounded():
@@ -529,3 +288,46 @@ def test_we_accept_the_tokens_of_openssl(files):
     response = (files / "reply.tsr").read_bytes()
     token = accept_response(response, DIGEST, NONCE, datetime.now(UTC), POLICY, [root])
     assert token.imprint == DIGEST
+
+
+# --- certificates given, OCSP, order in the journal
+
+
+def test_a_token_without_certificate_is_judged_by_the_one_that_is_given():
+    bare = make_token(PKI, make_info(DIGEST), embedded=[])
+    token = accept(bare, signers=[PKI.seal, PKI.tsa, PKI.tsa], crls=[PKI.crl])
+    assert (token.signer, token.certificates, token.path) == (PKI.tsa, (), (PKI.tsa, PKI.root))
+    assert inspect_token(bare, [PKI.tsa]).signer == PKI.tsa
+    assert refusal(lambda: inspect_token(bare)) == "TOKEN_SIGNER"
+    assert check_token(bare, DIGEST, [PKI.root], signers=[PKI.tsa]).imprint == DIGEST
+
+
+def test_a_request_may_ask_for_no_certificate():
+    assert build_request(DIGEST, NONCE).endswith(b"\x01\x01\xff")
+    assert not build_request(DIGEST, NONCE, certificates_wanted=False).endswith(b"\x01\x01\xff")
+
+
+def test_revocation_is_confirmed_by_what_was_made_at_or_after_the_token():
+    token = make_token(PKI, make_info(DIGEST))
+    before, late = (make_crl(PKI.root, PKI.root_key, start=moment) for moment in (NOW - timedelta(seconds=1), NOW))
+    assert not accept(token, crls=[before]).revocation_confirmed
+    assert accept(token, crls=[before, late]).revocation_confirmed
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "stands"),
+    [
+        (NOW, NOW, True),
+        (None, None, True),
+        (NOW + timedelta(seconds=61), None, True),
+        (NOW + timedelta(seconds=62), None, False),
+        (None, NOW - timedelta(seconds=61), True),
+        (None, NOW - timedelta(seconds=62), False),
+    ],
+)
+def test_a_token_has_its_place_in_the_journal(after, before, stands):
+    token = accept(make_token(PKI, make_info(DIGEST)))  # accuracy one second, tolerance sixty
+    if stands:
+        check_order(token, after=after, before=before)
+    else:
+        assert refusal(lambda: check_order(token, after=after, before=before)) == "TOKEN_TIME"
