@@ -17,7 +17,7 @@ from minutier.certificates import load_ocsp, validate_path
 from minutier.errors import IntegrityFailureError
 from minutier.ocsp import build_request
 from tests.support.ocsp_answers import UNKNOWN, answer, revoked, single
-from tests.support.pki import END, NOW, START, default_pki, issue, make_crl, new_key, new_pki
+from tests.support.pki import END, NOW, default_pki, issue, make_crl, new_key, new_pki
 
 PKI = default_pki()
 ROOT = (PKI.root, PKI.root_key)
