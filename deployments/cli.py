@@ -72,6 +72,7 @@ def running_archive() -> Iterator[Archive]:
     os.environ["MINUTIER_HOME"] = str(complete.home)
     os.environ["MINUTIER_DATABASE_URL"] = complete.database_url or ""
     os.environ["MINUTIER_TSA_URLS"] = ",".join(complete.tsa_urls or ())
+    os.environ["MINUTIER_CRLS"] = ",".join(complete.crls)
     try:
         yield current_archive()
     finally:

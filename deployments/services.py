@@ -16,6 +16,7 @@ import httpx
 from deployments import embedded_postgres
 from deployments.processes import LOOPBACK, free_port, listens
 from minutier.errors import BadInputError
+from storage.dev_crl import CRL_PATH
 from storage.settings import Settings
 
 WORK_POOL = "minutier"
@@ -90,6 +91,8 @@ def connected(settings: Settings, ports: Mapping[str, int]) -> Settings:
         found["database_url"] = embedded_postgres.url(settings.home, ports["postgresql"], "minutier")
     if settings.tsa_urls is None:
         found["tsa_urls"] = (f"http://{LOOPBACK}:{ports['tsa']}/",)
+        # Its port may change, so its certificate names no address.
+        found["crls"] = (*settings.crls, f"http://{LOOPBACK}:{ports['tsa']}{CRL_PATH}")
     if settings.prefect_api_url is None:
         found["prefect_api_url"] = f"http://{LOOPBACK}:{ports['prefect']}/api"
     return settings.model_copy(update=found)
@@ -178,6 +181,7 @@ def _worker(settings: Settings, ports: Mapping[str, int]) -> Service:
         "MINUTIER_HOME": str(settings.home),
         "MINUTIER_DATABASE_URL": complete.database_url or "",
         "MINUTIER_TSA_URLS": ",".join(complete.tsa_urls or ()),
+        "MINUTIER_CRLS": ",".join(complete.crls),
         # Prefect shares one directory of the machine's temporary one between all its users; documents do not go there.
         "TMPDIR": str(settings.home / "tmp"),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; shows which runs died with their process

@@ -36,6 +36,7 @@ class Event(StrEnum):
     EVIDENCE_RENEWED = "evidence:renewed"
     STORE_MADE = "store:made"
     STORE_PROBED = "store:probed"
+    STAMP_REVOKED = "token:revoked"
 
 
 def format_time(moment: datetime) -> str:

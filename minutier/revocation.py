@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import pairwise
 
 from cryptography import x509
 
@@ -63,6 +64,21 @@ def check(
             message = f"{name_of(certificate)} was revoked on {when:%Y-%m-%dT%H:%M:%SZ}."
             raise failure(prefix, "REVOKED", message, "RFC 5280 §6.3, RFC 3161 §4")
     return Coverage(known, confirmed)
+
+
+def list_speaks(path: Sequence[x509.Certificate], at: datetime, crl: x509.CertificateRevocationList) -> bool:
+    """Say whether a list counts for a certificate of a path (leaf first) at `at`, whatever it says of it."""
+    return any(next(_of_lists(one, issuer, at, [crl]), None) for one, issuer in pairwise(path))
+
+
+def answer_speaks(
+    path: Sequence[x509.Certificate],
+    at: datetime,
+    answer: OcspResponse,
+    crls: Sequence[x509.CertificateRevocationList],
+) -> bool:
+    """Say whether an answer counts for a certificate of a path (leaf first) at `at`; `crls` are about its responder."""
+    return any(next(_of_answers(one, issuer, at, crls, [answer]), None) for one, issuer in pairwise(path))
 
 
 def _of_lists(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from psycopg.types.json import Jsonb
 
@@ -25,6 +26,7 @@ from storage.keys import KeyRing, load_journal_key, load_signer
 from storage.parse import open_store
 from storage.ports import ObjectStore
 from storage.probe import ProbeReport, probe
+from storage.revocation_source import RevocationSource
 from storage.settings import Settings, load_settings
 from storage.tsa import TimestampAuthorities
 
@@ -60,7 +62,7 @@ def open_archive(settings: Settings) -> Archive:
             keys=KeyRing(settings.home / "keys"),
             signer=load_signer(authority.seal_key, authority.seal_certificate),
             journal_key=load_journal_key(authority.journal_key),
-            tsa=TimestampAuthorities(settings.tsa_urls, trust.roots, crls=crls),
+            tsa=TimestampAuthorities(settings.tsa_urls, trust.roots, crls=crls, source=_revocation_source(settings)),
             roots=trust.roots,
             crls=crls,
             dates=trust.dates,
@@ -70,6 +72,12 @@ def open_archive(settings: Settings) -> Archive:
             adopt_whole_records(connection)
         undo.pop_all()
     return archive
+
+
+def _revocation_source(settings: Settings) -> RevocationSource:
+    """Give the source of revocation data: hosts that the operator named himself may have private addresses."""
+    named = [urlsplit(url).hostname or "" for url in (*(settings.tsa_urls or ()), *settings.crls)]
+    return RevocationSource(settings.crls, frozenset({*named, *settings.revocation_hosts} - {""}))
 
 
 def _authority(settings: Settings, database: Database) -> DevelopmentCa:

@@ -121,19 +121,20 @@ def authority_of(home: Path, now: datetime, *, born: bool) -> DevelopmentCa:
 def _authority(now: datetime) -> dict[str, bytes]:
     root_key, tsa_key, seal_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
     journal_key = ed25519.Ed25519PrivateKey.generate()
+    # SHA-512 on the path of tokens: one over SHA3-512 then rests on no SHA-256 (docs/format/timestamp-v1.md).
     root_name = _name("root")
     root = (
         _certificate(root_name, root_name, root_key, now)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
-        .sign(root_key, hashes.SHA256())
+        .sign(root_key, hashes.SHA512())
     )
     tsa = (
         _certificate(_name("time-stamp authority"), root_name, tsa_key, now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage("digital_signature"), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
-        .sign(root_key, hashes.SHA256())
+        .sign(root_key, hashes.SHA512())
     )
     # No extended key usage: with one, plain `openssl cms -verify` calls the purpose unsuitable.
     seal = (
@@ -148,7 +149,7 @@ def _authority(now: datetime) -> dict[str, bytes]:
         .last_update(now - _BACKDATED)
         .next_update(now + _LIFE)
         .add_extension(x509.CRLNumber(1), critical=False)
-        .sign(root_key, hashes.SHA256())
+        .sign(root_key, hashes.SHA512())
     )
     public = journal_key.public_key().public_bytes_raw()
     return {

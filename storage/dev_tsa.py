@@ -1,7 +1,7 @@
 """A time-stamp authority for development: a stand-in with the clock of this machine and a key in a file.
 
-It has no legal value, and its certificate says so. It answers RFC 3161 requests over SHA-256 on the loopback
-interface and serves nothing else: `python -m storage.dev_tsa --home HOME --port PORT`.
+It has no legal value, and its certificate says so. It answers RFC 3161 requests on the loopback interface, and gives
+the revocation list of its root at /root.crl: `python -m storage.dev_tsa --home HOME --port PORT`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from minutier.certificates import load_pem
 from minutier.errors import BadInputError, MinutierError
 from minutier.timestamp import TST_INFO
 from storage.dev_ca import create_development_ca
+from storage.dev_crl import CRL_PATH, current_list
 
 # 2.999 is the arc of examples (ITU-T X.660): nobody contracts for this policy.
 DEVELOPMENT_POLICY = "2.999.3161"
@@ -69,7 +71,11 @@ def issue_token(
         der.sequence(der.integer(1)),
         nonce.encoded if nonce else b"",
     )
-    token = cms.build(TST_INFO, info, chain, lambda tbs: tsa_key.sign(tbs, ec.ECDSA(hashes.SHA256())), detached=False)
+    # Who asks over a stronger hash leaves SHA-256 behind: the signature does not rest on it either.
+    hashed, signed_over = (hashes.SHA256(), "sha256") if name == "sha256" else (hashes.SHA512(), "sha512")
+    token = cms.build(
+        TST_INFO, info, chain, lambda tbs: tsa_key.sign(tbs, ec.ECDSA(hashed)), detached=False, digest_name=signed_over
+    )
     return der.sequence(der.sequence(der.integer(_GRANTED)), token)
 
 
@@ -87,8 +93,12 @@ def make_server(
     tsa_key: ec.EllipticCurvePrivateKey,
     chain: Sequence[x509.Certificate],
     clock: Callable[[], datetime],
+    crl: Callable[[datetime], bytes] | None = None,
 ) -> ThreadingHTTPServer:
-    """Bind the HTTP door (RFC 3161 §3.4) without serving yet; port 0 takes a free one (`server_address` says which)."""
+    """Bind the HTTP door (RFC 3161 §3.4) without serving yet; port 0 takes a free one (`server_address` says which).
+
+    `crl` gives the revocation list of a moment in DER, for GET /root.crl.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -107,6 +117,12 @@ def make_server(
                 # The clock is read once per token, after the whole request has come.
                 reply = issue_token(request, tsa_key, chain, clock(), secrets.randbits(120) | 1)
                 self._answer(200, "application/timestamp-reply", reply)
+
+        def do_GET(self) -> None:
+            if crl is None or self.path != CRL_PATH:
+                self._answer(404, "text/plain", b"nothing here\n")
+            else:
+                self._answer(200, "application/pkix-crl", crl(clock()))
 
         def _answer(self, status: int, content_type: str, body: bytes) -> None:
             self.send_response(status)
@@ -130,9 +146,10 @@ def serve(
     tsa_key: ec.EllipticCurvePrivateKey,
     chain: Sequence[x509.Certificate],
     clock: Callable[[], datetime],
+    crl: Callable[[datetime], bytes] | None = None,
 ) -> None:
     """Serve until the process ends."""
-    with make_server(host, port, tsa_key, chain, clock) as server:
+    with make_server(host, port, tsa_key, chain, clock, crl) as server:
         server.serve_forever()
 
 
@@ -156,7 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     ca = create_development_ca(options.home, datetime.now(UTC))
     chain = load_pem(ca.tsa_certificate.read_bytes())
-    serve(options.host, options.port, load_tsa_key(ca.tsa_key), chain, lambda: datetime.now(UTC))
+    key = load_tsa_key(ca.tsa_key)
+    serve(options.host, options.port, key, chain, lambda: datetime.now(UTC), partial(current_list, ca))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -100,6 +100,15 @@ def lines(connection: Connection, archive_id: str | None = None) -> Iterator[Jou
     query = f"SELECT * FROM journal_event {where} ORDER BY seq NULLS LAST, event_id"  # noqa: S608 - constant text
     for row in _rows(connection, query, values):
         yield _line(row)
+
+
+def latest(connection: Connection, event: Event, archive_ids: Sequence[str]) -> datetime | None:
+    """Give the time of the last entry of a kind about any of these documents, None when there is none."""
+    row = connection.execute(
+        "SELECT max(at) AS at FROM journal_event WHERE event = %s AND archive_id = ANY(%s::uuid[])",
+        (event.value, list(archive_ids)),
+    ).fetchone()
+    return row["at"] if row else None
 
 
 def committed_line(connection: Connection, archive_id: str) -> JournalLine:

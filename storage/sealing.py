@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from minutier.events import Event
 from minutier.evidence import build_batch
 from minutier.fingerprint import fingerprint_file
 from minutier.manifest import Description, Part, encode_manifest
 from minutier.retention import retain_until
 from minutier.seal import seal
-from storage import catalogue
+from storage import catalogue, journal, revocation
 from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.evidence_store import keep_token, leaves_of, members, start_chain
@@ -90,12 +91,15 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     if not waiting:
         return None
     root, paths = build_batch([members(deposit)["sha256"] for deposit in waiting])
-    stamped = archive.tsa.stamp(root, archive.clock, previous_tokens(archive))
+    with archive.database.transaction() as connection:
+        sealed_at = journal.latest(connection, Event.DEPOSIT_SEALED, [deposit.archive_id for deposit in waiting])
+    stamped = archive.tsa.stamp(root, archive.clock, previous_tokens(archive), sealed_at=sealed_at)
     token = stamped.token
     now = archive.clock()
     values, leaves = leaves_of(paths, "sha256")
     with archive.database.transaction() as connection:
         token_id = keep_token(connection, token, stamped.url, root, values, "sha256")
+        revocation.keep(connection, token_id, stamped.revocation, gen_time=token.gen_time, at=now)
         for deposit, leaf in zip(waiting, leaves, strict=True):
             details: dict[str, str | int] = {"token": token_id, "gen_time": token.gen_time.isoformat()}
             catalogue.advance(connection, deposit, "STAMPED", now, details=details, token_id=token_id)

@@ -21,7 +21,8 @@ from minutier.errors import BadInputError
 PREFIX = "MINUTIER_"
 # Variables that share the prefix and are not settings: the home itself, and what builds, tests and measures use.
 NOT_SETTINGS = re.compile(r"MINUTIER_(HOME|MINIO|CORPUS|TEST_\w+|BENCH_\w+)")
-LISTS = ("replicas", "replica_credentials", "tsa_urls")
+LISTS = ("replicas", "replica_credentials", "tsa_urls", "crls", "revocation_hosts")
+_HTTP = ("http://", "https://")
 REPLICA = re.compile(r"dir:.+|s3\+https?://[^/\s@]+/[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
@@ -42,6 +43,10 @@ class Settings(BaseModel):
     """One file per replica, aligned with `replicas`; None for a directory."""
     tsa_urls: tuple[str, ...] | None = None
     """RFC 3161 authorities, tried in this order."""
+    crls: tuple[str, ...] = ()
+    """Revocation lists of authorities whose certificates name none: files in DER, or http(s) addresses."""
+    revocation_hosts: tuple[str, ...] = ()
+    """Hosts that certificates may name for revocation data although their address is not public."""
     trust_dir: Path = Path()
     """Trust anchors: roots as `*.pem`, the journal's key as `journal.vkey`."""
     clamd: str | None = None
@@ -67,6 +72,9 @@ class Settings(BaseModel):
         filled["replicas"] = tuple(_absolute_replica(home, str(replica)) for replica in replicas)
         credentials = tuple(data.get("replica_credentials") or ())
         aligned = credentials + ("",) * (len(replicas) - len(credentials))
+        filled["crls"] = tuple(
+            each if each.startswith(_HTTP) else str(home / Path(each).expanduser()) for each in data.get("crls") or ()
+        )
         filled["replica_credentials"] = tuple(home / Path(each).expanduser() if each else None for each in aligned)
         if auth := data.get("prefect_auth_file"):
             filled["prefect_auth_file"] = home / Path(auth).expanduser()
@@ -93,7 +101,7 @@ class Settings(BaseModel):
     @classmethod
     def _http(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
         for url in (value,) if isinstance(value, str) else value or ():
-            if not url.startswith(("http://", "https://")):
+            if not url.startswith(_HTTP):
                 raise ValueError(f"{url!r} must start with http:// or https://")
         return value
 

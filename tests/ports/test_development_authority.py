@@ -1,5 +1,6 @@
 """The development authority: made once, whole or not at all, and a time-stamp door that refuses what it must."""
 
+import hashlib
 import http.client
 import queue
 import shutil
@@ -8,17 +9,22 @@ import subprocess
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from minutier import algorithms, der
-from minutier.certificates import load_pem
+from minutier.certificates import load_crl, load_pem
 from minutier.errors import BadInputError
+from minutier.timestamp import accept_response, build_request
 from storage import dev_tsa
 from storage.dev_ca import create_development_ca
+from storage.dev_crl import current_list
 from storage.dev_tsa import DEVELOPMENT_POLICY, issue_token, load_tsa_key, make_server
 from storage.files import write_durably
+from tests.support.pki import make_crl
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 QUERY = "application/timestamp-query"
@@ -167,9 +173,9 @@ def test_a_key_of_another_kind_is_bad_input(authority):
 
 
 @contextmanager
-def door(authority):
+def door(authority, crl=None):
     key, chain = load_tsa_key(authority.tsa_key), load_pem(authority.tsa_certificate.read_bytes())
-    with make_server("127.0.0.1", 0, key, chain, lambda: NOW) as server:
+    with make_server("127.0.0.1", 0, key, chain, lambda: NOW, crl) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
@@ -211,8 +217,49 @@ def test_the_door_refuses_what_is_no_query(authority, headers, body, status):
 
 def test_the_door_gives_no_page(authority):
     with door(authority) as connection:
-        connection.request("GET", "/")
-        assert connection.getresponse().status == 501
+        for path in ("/", "/root.crl"):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            assert answer.status == 404
+            answer.read()
+
+
+def test_the_door_gives_the_list_of_the_moment(authority):
+    root = load_pem(authority.root.read_bytes())[0]
+    with door(authority, partial(current_list, authority)) as connection:
+        connection.request("GET", "/root.crl")
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "application/pkix-crl")
+        crl = load_crl(answer.read())
+    assert crl.is_signature_valid(root.public_key())
+    assert (crl.last_update_utc, list(crl)) == (NOW, [])
+
+
+def test_the_list_of_the_moment_keeps_the_revocations(tmp_path):
+    places = create_development_ca(tmp_path, NOW)
+    root = load_pem(places.root.read_bytes())[0]
+    key = load_pem_private_key((places.pki / "root.key").read_bytes(), None)
+    gone = load_pem(places.seal_certificate.read_bytes())[0]
+    revoked = make_crl(root, key, [(gone, NOW, x509.ReasonFlags.superseded)], start=NOW, end=NOW + timedelta(days=9))
+    places.root_crl.write_bytes(revoked.public_bytes(Encoding.DER))
+    later = NOW + timedelta(days=3, microseconds=5)
+    entry = load_crl(current_list(places, later)).get_revoked_certificate_by_serial_number(gone.serial_number)
+    assert entry is not None
+    assert entry.revocation_date_utc == NOW
+    assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason is x509.ReasonFlags.superseded
+    (places.pki / "root.key").unlink()
+    assert current_list(places, later) == places.root_crl.read_bytes()
+
+
+def test_a_request_over_sha3_is_answered_without_sha256(authority):
+    chain = load_pem(authority.tsa_certificate.read_bytes())
+    key, digest = load_tsa_key(authority.tsa_key), hashlib.sha3_512(b"").digest()
+    reply = issue_token(build_request(digest, 9, "sha3_512"), key, chain, NOW, 1)
+    root = load_pem(authority.root.read_bytes())[0]
+    token = accept_response(reply, digest, 9, NOW, DEVELOPMENT_POLICY, [root], algorithm="sha3_512")
+    assert token.signature_algorithm == algorithms.ECDSA_SHA512
+    assert der.oid(algorithms.SHA256) not in token.der
+    assert der.oid(algorithms.ECDSA_SHA256) not in token.der
 
 
 def test_the_program_makes_its_authority_and_serves_until_it_is_shut(tmp_path, monkeypatch):
