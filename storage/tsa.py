@@ -92,7 +92,7 @@ class TimestampAuthorities:
         self, url: str, digest: bytes, clock: Callable[[], datetime], not_before: datetime | None, algorithm: str
     ) -> TimestampToken:
         nonce = secrets.randbits(64) | 1 << 63
-        response = self._ask(url, build_request(digest, nonce, algorithm, self.policy))
+        response = self._ask(url, build_request(digest, nonce, algorithm))
         return accept_response(
             response,
             digest,
