@@ -48,6 +48,8 @@ def status() -> int:
 
     found = instance.status(settings())
     healthy = bool(found) and all(item.health == "healthy" for item in found)
+    if waiting := instance.waiting(settings()):
+        say(waiting)
     show([item.as_dict() for item in found], _status_table(found))
     return 0 if healthy else 3
 

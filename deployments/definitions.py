@@ -15,6 +15,7 @@ from flows.deposit import deposit_documents
 from flows.intake import take_feed
 from flows.integrity import sweep_archive
 from flows.renewal import renew_evidence
+from flows.resume import resume_waiting
 from storage.settings import Settings
 
 WORK_POOL = "minutier"
@@ -44,6 +45,10 @@ DEFINITIONS = (
     ),
     Definition(
         deposit_documents, "by-hand", "Completes deposits that an earlier run left unfinished.", None, 2, ("deposit",)
+    ),
+    Definition(
+        resume_waiting, "waiting", "Takes up deposits that wait for a time-stamp, or that a run left on their way.",
+        "*/10 * * * *", 1, ("deposit", "resume"),
     ),
     Definition(
         sweep_archive, "nightly", "Re-reads every copy, heals damaged ones, reports.",

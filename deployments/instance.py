@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
+from psycopg.rows import dict_row
 
 from deployments import embedded_postgres, services, state
 from deployments.processes import Identity, last_lines, locked, stop, wait_until
@@ -28,6 +29,7 @@ from storage.dev_ca import authority_of
 from storage.files import write_durably
 from storage.postgres_checks import check
 from storage.settings import Settings
+from storage.waiting import summary
 
 Say = Callable[[str], None]
 START_PATIENCE = 240.0
@@ -113,6 +115,17 @@ def status(settings: Settings) -> list[ServiceStatus]:
             _embedded(records.get(name) or state.Record(name, "", None, "", state="stopped"), probes.get(name))
         )
     return found + _elsewhere(settings)
+
+
+def waiting(settings: Settings) -> str:
+    """Say how many deposits wait for a time-stamp and why; "" when none does, or the database cannot say."""
+    if not _complete(settings):
+        return ""
+    try:
+        with psycopg.connect(connected(settings).database_url or "", connect_timeout=5, row_factory=dict_row) as found:
+            return summary(found)
+    except psycopg.Error:
+        return ""  # the line of the database says what is wrong with it
 
 
 def embedded_database_url(settings: Settings) -> str:

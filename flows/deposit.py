@@ -11,12 +11,12 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from minutier.errors import MinutierError
+from minutier.errors import MinutierError, ServiceUnavailableError
 from tasks.prefect_step import Ticket
 from tasks.rendering import render_document
 from tasks.reporting import check_stores, publish_deposits
 from tasks.screening import screen_document
-from tasks.sealing import seal_document, stamp_documents
+from tasks.sealing import seal_document, stamp_documents, with_token
 from tasks.storing import attest_document, commit_document, lock_document, store_document
 
 # Four documents at once: two cores work while two wait for a disk or a store.
@@ -41,16 +41,18 @@ def deposit_documents(title: str, tickets: list[Ticket]) -> State[Any]:
     rendered = render_document.map(screened)
     sealed = seal_document.map(rendered)
 
-    stamp_documents(title, arrived(sealed))
+    # With no token, what is sealed waits; what had one from an earlier run goes on.
+    ready = arrived(sealed)
+    stamping: State[Any] = stamp_documents(title, ready, return_state=True)
 
-    stored = store_document.map(arrived(sealed))
+    stored = store_document.map(with_token(ready))
     committed = commit_document.map(stored)
     locked = lock_document.map(committed)
     attested = attest_document.map(locked)
 
     arrived(attested)
     trouble = first_failure(screened, rendered, sealed, stored, committed, locked, attested)
-    return final_state(publish_deposits(title, tickets), trouble)
+    return final_state(publish_deposits(title, tickets), trouble, no_token=error_of(stamping))
 
 
 def arrived(futures: Iterable[PrefectFuture[Any]]) -> list[Ticket]:
@@ -69,11 +71,25 @@ def first_failure(*steps: Iterable[PrefectFuture[Any]]) -> MinutierError | None:
     return next((result for result in results if isinstance(result, MinutierError)), None)
 
 
-def final_state(counts: dict[str, int], trouble: MinutierError | None) -> State[Any]:
+def error_of(state: State[Any]) -> BaseException | None:
+    """Give what a step failed with, None when it did not."""
+    result = None if state.is_completed() else state.result(raise_on_failure=False)
+    return result if isinstance(result, BaseException) else None
+
+
+def final_state(
+    counts: dict[str, int], trouble: MinutierError | None, *, no_token: BaseException | None = None
+) -> State[Any]:
     """Say how the run ended: completed when every document reached an end, failed when one waits for another run."""
     archived, refused = counts.get("ARCHIVED", 0), counts.get("REFUSED", 0)
     waiting = sum(counts.values()) - archived - refused
     sentence = f"{archived} archived, {refused} refused, {waiting} waiting"
+    if waiting and isinstance(no_token, ServiceUnavailableError):
+        # A name of its own on the pages. The error goes with it, for the command line.
+        message = f"{sentence} for a time-stamp, not archived yet. {no_token.message} It is taken up again by itself."
+        return Failed(name="WaitingForTimestamp", message=message, data=no_token)
+    if waiting and no_token is not None:
+        raise no_token
     if waiting and trouble is not None:
         raise trouble
     if waiting:

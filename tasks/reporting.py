@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from storage import catalogue
 from storage.bootstrap import current_archive, require_probed
 from storage.sweep import SweepReport
+from storage.waiting import waits
 from tasks.prefect_step import Ticket
 
 _WORDS = {"ARCHIVED": "archived", "REFUSED": "refused"}
@@ -27,13 +28,14 @@ def publish_deposits(title: str, tickets: list[Ticket]) -> dict[str, int]:
     archive = current_archive()
     with archive.database.transaction() as connection:
         deposits = [catalogue.get(connection, ticket.archive_id) for ticket in tickets]
+        waiting = waits(connection)
     create_table_artifact(
         key="deposits",
         table=[
             {
                 "reference": deposit.reference,
                 "state": _WORDS.get(deposit.state, f"on its way ({deposit.state.lower()})"),
-                "reason": deposit.refusal_code or "",
+                "reason": deposit.refusal_code or (why.code if (why := waiting.get(deposit.archive_id)) else ""),
                 "rendition": (deposit.rendition or {}).get("verdict", ""),
                 "archive_id": deposit.archive_id,
             }

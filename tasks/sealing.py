@@ -9,8 +9,10 @@ from typing import Any
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from storage import catalogue
 from storage.bootstrap import current_archive
 from storage.sealing import seal_deposit, stamp_batch
+from storage.waiting import noted
 from tasks.prefect_step import Ticket, may_pass_later, outcome, step
 
 
@@ -37,5 +39,13 @@ def seal_document(ticket: Ticket) -> Ticket | State[Any]:
     persist_result=False,
 )
 def stamp_documents(title: str, tickets: list[Ticket]) -> None:
-    """Get one RFC 3161 token for all sealed documents of the batch."""
-    stamp_batch(current_archive(), [ticket.archive_id for ticket in tickets])
+    """Get one RFC 3161 token for all sealed documents of the batch; why there is none is noted with each of them."""
+    archive, ids = current_archive(), [ticket.archive_id for ticket in tickets]
+    with noted(archive, ids):
+        stamp_batch(archive, ids)
+
+
+def with_token(tickets: list[Ticket]) -> list[Ticket]:
+    """Give those of these documents that have a time-stamp: the others wait for one, and no later step is theirs."""
+    with current_archive().database.transaction() as connection:
+        return [ticket for ticket in tickets if catalogue.state_of(connection, ticket.archive_id) != "SEALED"]

@@ -1,0 +1,93 @@
+"""Deposits that wait for a time-stamp, and why: sealed, kept, not archived. Lists and pages say it from here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from minutier.errors import IntegrityFailureError, MinutierError, ServiceUnavailableError
+from minutier.events import format_time
+from storage.archive import Archive
+from storage.database import Connection
+
+# Longer than a deposit run may last (flows/deposit.py): what has not moved since is in nobody's hands.
+_LEFT_BEHIND = timedelta(minutes=65)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a sealed deposit has no time-stamp yet: a code, a sentence, the first time and the last one."""
+
+    code: str
+    reason: str
+    since: datetime
+    tried_at: datetime
+
+    def as_dict(self) -> dict[str, str]:
+        """Give what `minutier list --json` shows."""
+        return {"code": self.code, "reason": self.reason, "since": format_time(self.since)}
+
+
+@contextmanager
+def noted(archive: Archive, archive_ids: Sequence[str]) -> Iterator[None]:
+    """Note for the deposits that stay SEALED why no time-stamp could be had in the block; forget it once one was."""
+    try:
+        yield
+    except (ServiceUnavailableError, IntegrityFailureError) as error:
+        if _is_about_time_stamps(error):
+            _note(archive, archive_ids, error)
+        raise
+    with archive.database.transaction() as connection:
+        connection.execute("DELETE FROM deposit_wait WHERE archive_id = ANY(%s::uuid[])", (list(archive_ids),))
+
+
+def _is_about_time_stamps(error: MinutierError) -> bool:
+    return error.code.startswith(("TSA_", "TOKEN_"))
+
+
+def _note(archive: Archive, archive_ids: Sequence[str], error: MinutierError) -> None:
+    now = archive.clock()
+    with archive.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO deposit_wait (archive_id, code, reason, since, tried_at)"
+            " SELECT archive_id, %s, %s, %s, %s FROM deposit WHERE archive_id = ANY(%s::uuid[]) AND state = 'SEALED'"
+            " ON CONFLICT (archive_id) DO UPDATE SET code = EXCLUDED.code, reason = EXCLUDED.reason,"
+            " tried_at = EXCLUDED.tried_at",
+            (error.code, error.message, now, now, list(archive_ids)),
+        )
+
+
+def waits(connection: Connection) -> dict[str, Wait]:
+    """Give the wait of every deposit that is sealed and could not be time-stamped, by archive_id, the oldest first."""
+    rows = connection.execute(
+        "SELECT w.* FROM deposit_wait w JOIN deposit d USING (archive_id) WHERE d.state = 'SEALED'"
+        " ORDER BY w.since, w.archive_id"
+    )
+    return {str(row["archive_id"]): Wait(row["code"], row["reason"], row["since"], row["tried_at"]) for row in rows}
+
+
+def summary(connection: Connection) -> str:
+    """Say in one sentence how many deposits wait and why, "" when none does."""
+    found = list(waits(connection).values())
+    if not found:
+        return ""
+    many = "1 deposit waits" if len(found) == 1 else f"{len(found)} deposits wait"
+    first = found[0]
+    return f"{many} for a time-stamp since {format_time(first.since)}, not archived yet: [{first.code}] {first.reason}"
+
+
+def to_resume(connection: Connection, now: datetime, limit: int = 500) -> list[tuple[str, str]]:
+    """Give archive_id and reference of deposits to take up again, the oldest first.
+
+    Those that wait for a time-stamp, and those that nothing has moved for longer than a run may last.
+    """
+    rows = connection.execute(
+        "SELECT d.archive_id, d.reference FROM deposit d LEFT JOIN deposit_wait w USING (archive_id)"
+        " WHERE d.state NOT IN ('ARCHIVED', 'REFUSED', 'ABANDONED') AND ((w.archive_id IS NOT NULL"
+        " AND d.state = 'SEALED') OR (SELECT max(e.at) FROM journal_event e WHERE e.archive_id = d.archive_id) < %s)"
+        " ORDER BY d.archive_id LIMIT %s",
+        (now - _LEFT_BEHIND, limit),
+    )
+    return [(str(row["archive_id"]), str(row["reference"])) for row in rows]

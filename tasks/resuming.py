@@ -1,0 +1,18 @@
+"""Step: find the deposits to take up again."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from storage.bootstrap import current_archive
+from storage.waiting import to_resume
+from tasks.prefect_step import Ticket
+
+
+@task(name="find what waits", persist_result=False)
+def find_waiting() -> list[Ticket]:
+    """Give the tickets of deposits that wait for a time-stamp, or that nothing has moved for an hour."""
+    archive = current_archive()
+    with archive.database.transaction() as connection:
+        found = to_resume(connection, archive.clock())
+    return [Ticket(archive_id=archive_id, reference=reference) for archive_id, reference in found]
