@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -55,6 +56,19 @@ WIDELY_VERIFIED = frozenset(
 
 class AlgorithmError(ValueError):
     """The algorithm, its parameters or the key size is not on the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How a CMS signature is written: the `hashlib` name of its digest, and the dotted signature algorithm."""
+
+    digest: str
+    signature: str
+
+
+CLASSICAL = Scheme("sha256", ECDSA_SHA256)
+# For a token that shall rest on no SHA-256.
+STRONGER = Scheme("sha512", ECDSA_SHA512)
 
 
 def identifier(dotted: str) -> bytes:

@@ -204,22 +204,22 @@ def build(
     *,
     detached: bool,
     extra_attributes: Sequence[bytes] = (),
-    digest_name: str = "sha256",
+    scheme: algorithms.Scheme = algorithms.CLASSICAL,
 ) -> bytes:
-    """Write a SignedData over `content`, signed by `chain[0]` through `sign` (ECDSA, DER signature).
+    """Write a SignedData over `content`, signed by `chain[0]` through `sign`, which signs as `scheme` says.
 
-    `digest_name` is sha256 or sha512: the hash of the content, of the certificate and of the signature alike.
+    The hash of the scheme names the signer's certificate too.
     """
     signer = chain[0]
-    identifier = algorithms.hash_identifier(digest_name)
+    identifier = algorithms.hash_identifier(scheme.digest)
     ess = der.sequence(
-        b"" if digest_name == "sha256" else identifier,  # DEFAULT (RFC 5035 §4): DER leaves it out
-        der.octets(algorithms.digest(digest_name, signer.public_bytes(Encoding.DER))),
+        b"" if scheme.digest == "sha256" else identifier,  # DEFAULT (RFC 5035 §4): DER leaves it out
+        der.octets(algorithms.digest(scheme.digest, signer.public_bytes(Encoding.DER))),
         _issuer_serial(signer),
     )
     attributes = der.set_of(
         attribute(CONTENT_TYPE, der.oid(content_type)),
-        attribute(MESSAGE_DIGEST, der.octets(algorithms.digest(digest_name, content))),
+        attribute(MESSAGE_DIGEST, der.octets(algorithms.digest(scheme.digest, content))),
         attribute(SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(ess))),
         *extra_attributes,
     )
@@ -228,7 +228,7 @@ def build(
         der.sequence(signer.issuer.public_bytes(), der.integer(signer.serial_number)),
         identifier,
         der.read(attributes).retagged(0xA0).encoded,
-        algorithms.identifier({"sha256": algorithms.ECDSA_SHA256, "sha512": algorithms.ECDSA_SHA512}[digest_name]),
+        algorithms.identifier(scheme.signature),
         der.octets(sign(attributes)),
     )
     encapsulated = der.oid(content_type) if detached else der.oid(content_type) + der.context(0, der.octets(content))

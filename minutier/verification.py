@@ -14,6 +14,7 @@ from minutier import evidence, seal, timestamp
 from minutier.container import Container
 from minutier.errors import IntegrityFailureError
 from minutier.fingerprint import Fingerprint
+from minutier.ocsp import OcspResponse
 from minutier.report import Finding, Verdict
 from minutier.trust import Trust
 
@@ -34,6 +35,7 @@ class Run:
     facts: dict[str, str] = field(default_factory=dict)
     lists: dict[str, x509.CertificateRevocationList] = field(default_factory=dict)
     crls: tuple[x509.CertificateRevocationList, ...] = ()
+    answers: dict[str, OcspResponse] = field(default_factory=dict)
     archive_id: str | None = None
     manifest: dict[str, Any] | None = None
     seal: seal.SealInfo | None = None
@@ -69,7 +71,7 @@ class Run:
             message = "No root certificate was given to judge by: who signed is not known."
             self.unknown("NO_TRUST_ANCHOR", where, message, "ETSI EN 319 102-1 §5.2.6")
         elif not known and not any(finding.where == where for finding in self.findings):
-            message = "No usable revocation list covers the certificate at the time of the token."
+            message = "No usable revocation list or OCSP answer covers the certificate at the time of the token."
             self.unknown("REVOCATION_UNKNOWN", where, message, "ETSI EN 319 102-1 §5.2.5")
 
 

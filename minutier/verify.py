@@ -29,6 +29,7 @@ from minutier import canonical, certificates, evidence, kit, manifest, proof, se
 from minutier.container import open_container
 from minutier.errors import IntegrityFailureError
 from minutier.fingerprint import Fingerprint
+from minutier.ocsp import is_signed_for
 from minutier.report import Finding, Report, Step, Verdict, overall
 from minutier.trust import Trust
 from minutier.verification import CLOCK_SKEW, FORMAT_PAGE, Run, as_object, list_of, text_of
@@ -82,6 +83,9 @@ def _prepare(run: Run) -> None:
         with run.guard(path, "CRL_FORMAT"):
             run.lists[path] = certificates.load_crl(run.read(path))
     run.crls = (*run.trust.crls, *run.lists.values())
+    for path in filter(proof.is_ocsp, run.container.entries):
+        with run.guard(path, "OCSP_FORMAT"):
+            run.answers[path] = certificates.load_ocsp(run.read(path))
     with suppress(IntegrityFailureError):
         run.token = timestamp.inspect_token(evidence.decode_record(run.read(proof.RECORD)).first.token)
 
@@ -197,6 +201,11 @@ def _check_accompaniment(run: Run) -> None:
     for path, crl in run.lists.items():
         if not any(certificates.signed_by(crl, issuer) for issuer in issuers):
             run.failed("CRL_SIGNATURE", path, f"{path} is not signed by an issuer of this proof.", "RFC 5280 §6.3.3")
+    for path, answer in run.answers.items():
+        # Whether its responder was revoked itself is judged where the answer is used.
+        if not any(is_signed_for(answer, issuer, lambda _responder, _at: True) for issuer in issuers):
+            message = f"{path} is not signed by an issuer of this proof, nor by a responder that it appointed."
+            run.failed("OCSP_SIGNATURE", path, message, "RFC 6960 §4.2.2.2")
     _check_statement(run)
     for path in (proof.README_FR, proof.README_EN, proof.SCRIPT, proof.PROGRAM):
         if path in run.container.entries and not kit.is_published(path, run.read(path)):

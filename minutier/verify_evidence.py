@@ -100,7 +100,12 @@ def check_stamps(run: Run, record: EvidenceRecord, places: Sequence[str]) -> lis
             with run.guard(where):
                 token = tokens[number]
                 judged = timestamp.check_token(
-                    token.der, token.imprint, run.trust.roots, run.crls, algorithm=token.imprint_algorithm
+                    token.der,
+                    token.imprint,
+                    run.trust.roots,
+                    run.crls,
+                    algorithm=token.imprint_algorithm,
+                    ocsp=tuple(run.answers.values()),
                 )
                 known = judged.revocation_known
                 tokens[number] = judged

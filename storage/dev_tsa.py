@@ -72,9 +72,10 @@ def issue_token(
         nonce.encoded if nonce else b"",
     )
     # Who asks over a stronger hash leaves SHA-256 behind: the signature does not rest on it either.
-    hashed, signed_over = (hashes.SHA256(), "sha256") if name == "sha256" else (hashes.SHA512(), "sha512")
+    scheme = algorithms.CLASSICAL if name == "sha256" else algorithms.STRONGER
+    hashed = hashes.SHA256() if scheme is algorithms.CLASSICAL else hashes.SHA512()
     token = cms.build(
-        TST_INFO, info, chain, lambda tbs: tsa_key.sign(tbs, ec.ECDSA(hashed)), detached=False, digest_name=signed_over
+        TST_INFO, info, chain, lambda tbs: tsa_key.sign(tbs, ec.ECDSA(hashed)), detached=False, scheme=scheme
     )
     return der.sequence(der.sequence(der.integer(_GRANTED)), token)
 

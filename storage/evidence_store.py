@@ -46,6 +46,11 @@ class TokenLine:
             self._tokens[token_id] = bytes(row["token"]) if row else b""
         return self._tokens[token_id]
 
+    @property
+    def read(self) -> list[str]:
+        """Give the ids of the tokens that were read so far."""
+        return list(self._tokens)
+
     def renewal(self, token_id: str) -> tuple[str, bytes] | None:
         """Give the token that renewed this one, and the siblings of its leaf; None for the last one."""
         if token_id not in self._renewals:

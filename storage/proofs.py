@@ -15,12 +15,12 @@ from minutier.errors import IntegrityFailureError
 from minutier.events import Event
 from minutier.seal import inspect_seal
 from minutier.timestamp import inspect_token
-from storage import catalogue, journal
+from storage import catalogue, journal, revocation
 from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.database import Connection
 from storage.dev_ca import JOURNAL_NAME
-from storage.evidence_store import anchor_of, record_of
+from storage.evidence_store import TokenLine, anchor_of, record_of
 from storage.files import publish
 from storage.reading import fetch, require_archived
 
@@ -62,8 +62,10 @@ def write_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
             "PART_MISSING", "The catalogue has lost a part of the proof.", remedy="Rebuild it from the stores."
         )
     with archive.database.transaction() as connection:
-        record = record_of(connection, deposit)
-        entry = _numbered_entry(archive, connection, deposit)
+        line = TokenLine(connection)
+        record = record_of(connection, deposit, line)
+        entry = _numbered_entry(archive, connection, deposit, line)
+        kept = [item for items in revocation.of_tokens(connection, line.read).values() for item in items]
         roles = catalogue.objects(connection, deposit.archive_id)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".proof-") as folder:
         original, rendition = Path(folder) / "original", Path(folder) / "rendition.pdf"
@@ -72,6 +74,7 @@ def write_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
             fetch(archive, deposit, "rendition", rendition)
         # The certificates of the time: those of today may have followed them.
         sealed = inspect_seal(deposit.manifest, deposit.seal)
+        own_lists = {f"crl-{n}": crl.public_bytes(Encoding.DER) for n, crl in enumerate(archive.crls, 1)}
         parts = proof.ProofParts(
             archive_id=deposit.archive_id,
             original=original,
@@ -90,7 +93,8 @@ def write_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
             checkpoint=entry.note,
             anchor=entry.anchor,
             rendition=rendition if rendition.exists() else None,
-            crls={f"crl-{n}": crl.public_bytes(Encoding.DER) for n, crl in enumerate(archive.crls, 1)},
+            crls=own_lists | revocation.proof_files(kept, "crl"),
+            ocsps=revocation.proof_files(kept, "ocsp"),
         )
         written = Path(folder) / "proof.zip"
         proof.assemble(parts, written)
@@ -109,11 +113,11 @@ class _NumberedEntry:
     anchor: bytes | None
 
 
-def _numbered_entry(archive: Archive, connection: Connection, deposit: Deposit) -> _NumberedEntry:
+def _numbered_entry(archive: Archive, connection: Connection, deposit: Deposit, tokens: TokenLine) -> _NumberedEntry:
     """Give the commit entry under the newest checkpoint, or under that of its anchor, which covers its very bytes."""
     newest = make_checkpoint(archive, connection)
     line = journal.committed_line(connection, deposit.archive_id)
-    found = anchor_of(connection, deposit.archive_id, line.entry)
+    found = anchor_of(connection, deposit.archive_id, line.entry, tokens)
     anchor, size = (evidence.encode_record(found[0]), found[1]) if found else (None, newest.size)
     row = connection.execute("SELECT root, note FROM journal_checkpoint WHERE size = %s", (size,)).fetchone()
     if line.seq is None or row is None:

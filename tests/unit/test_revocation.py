@@ -10,8 +10,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
+from minutier.checkpoint import NoteKey
+from minutier.container import open_container
 from minutier.errors import IntegrityFailureError, ServiceUnavailableError
-from storage import journal, revocation
+from minutier.report import Verdict
+from minutier.trust import Trust
+from minutier.verify import verify
+from storage import journal, proofs, revocation
 from storage.dev_tsa import issue_token
 from storage.fetching import fetch
 from storage.reception import current
@@ -237,6 +242,22 @@ def test_a_document_waits_sealed_while_its_authority_is_revoked(rig, published):
     with pytest.raises(IntegrityFailureError):
         stamp_batch(rig.archive, [deposit.archive_id])
     assert current(rig.archive, deposit.archive_id).state == "SEALED"
+
+
+def test_a_proof_holds_what_was_kept_and_passes_by_it(rig, published):
+    authority = Authority(rig, published)
+    deposit = rig.deposit()
+    rig.clock.advance(3600)
+    authority.made_at = rig.clock()
+    assert revocation.complete(rig.archive).confirmed == 1
+    target = rig.folder / "P.zip"
+    proofs.export_proof(rig.archive, deposit, target)
+    with open_container(target) as container:
+        files = [path for path in container.entries if path.startswith("revocation/")]
+    assert [path.rpartition(".")[2] for path in files] == ["crl", "crl", "crl", "ocsp", "ocsp"]  # one of the seal's
+    key = NoteKey(proofs.ORIGIN, rig.archive.journal_key.public_key().public_bytes_raw())
+    report = verify(target, Trust(rig.archive.roots, (key,)), rig.clock())
+    assert (report.verdict, report.findings) == (Verdict.PASSED, ())
 
 
 # --- addresses

@@ -22,6 +22,7 @@ from minutier.report import Verdict
 from minutier.trust import Trust, load_trust
 from minutier.verify import verify
 from tests.support.bundle import ARCHIVE_ID, make_bundle, make_parts, repack, trust_of, unpack, with_json
+from tests.support.ocsp_answers import GOOD, answer, revoked, single
 from tests.support.pki import NOW, default_pki, make_crl, make_info, make_token, new_pki, write_trust
 
 PKI = default_pki()
@@ -127,6 +128,12 @@ def manifest_with(files, **changes):
 
 
 OTHER_ID = "0193a2f0-7c11-7abc-8def-00000000ffff"
+
+
+def ocsp_answer(pki, status=GOOD):
+    return answer([single(pki.tsa, pki.root, status, this_update=NOW + timedelta(hours=1))], pki.root, pki.root_key)
+
+
 FORGERIES = {
     "document-replaced": (
         lambda files: {"document/original.pdf": b"another document"},
@@ -289,11 +296,32 @@ FORGERIES = {
         },
         {"revocation/root.crl": {"CRL_FORMAT"}},
     ),
+    "answer-of-a-stranger-added": (
+        lambda files: {"revocation/other.ocsp": ocsp_answer(new_pki("Test"))},
+        {"revocation/other.ocsp": {"OCSP_SIGNATURE"}},
+    ),
+    "answer-is-no-answer": (
+        lambda files: {"revocation/other.ocsp": b"x"},
+        {"revocation/other.ocsp": {"OCSP_FORMAT"}},
+    ),
+    "answer-that-the-token-s-certificate-is-revoked": (
+        lambda files: {"revocation/tsa.ocsp": ocsp_answer(default_pki(), revoked(NOW, 1))},
+        {proof.TOKEN: {"TOKEN_REVOKED"}},
+    ),
     "list-is-no-list": (
         lambda files: {"revocation/root.crl": b"x"},
         {"revocation/root.crl": {"CRL_FORMAT"}},
     ),
 }
+
+
+def test_an_ocsp_answer_stands_for_a_list(files, tmp_path):
+    # The seal's certificate has no answer of its own here, and keeps the verdict from passing.
+    del files["revocation/root.crl"]
+    assert proof.TOKEN in {finding.where for finding in judge(files, tmp_path).findings}
+    files["revocation/tsa.ocsp"] = ocsp_answer(default_pki())
+    report = judge(files, tmp_path)
+    assert [(finding.code, finding.where) for finding in report.findings] == [("REVOCATION_UNKNOWN", proof.SEAL)]
 
 
 @pytest.mark.parametrize("name", FORGERIES)
