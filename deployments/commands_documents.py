@@ -254,25 +254,22 @@ def metadata(identifier: _ID) -> None:
 @app.command("list")
 def list_documents(safe: Annotated[str | None, typer.Option(help="one safe only")] = None) -> None:
     """List deposits with their state."""
-    from storage import catalogue
-    from storage.waiting import summary
-    from storage.waiting import waits as waits_of
+    from storage import catalogue, waiting
 
     with running_archive() as archive, archive.database.transaction() as connection:
         if safe:
             catalogue.require_safe(connection, safe)
         found = catalogue.list_deposits(connection, safe)
-        waits, waiting = waits_of(connection), summary(connection)
-    value: list[dict[str, Any]] = []
-    rows: list[tuple[object, ...]] = []
-    for item in found:
-        why = waits.get(item.archive_id)
-        more = {"waiting": why.as_dict()} if why else {}
-        value.append(_outcome(item) | {"safe": item.safe, "dossier": item.dossier, "name": item.name} | more)
-        reason = why.code if why else item.refusal_code
-        rows.append((item.archive_id, item.safe, item.dossier, item.reference, item.name, item.state, reason))
-    if waiting:
-        say(waiting)
+        waits, sentence = waiting.waits(connection), waiting.summary(connection)
+    value = [_outcome(item) | {"safe": item.safe, "dossier": item.dossier, "name": item.name} for item in found]
+    value = [item | waiting.member(waits, item["archive_id"]) for item in value]
+    rows: list[tuple[object, ...]] = [
+        (item.archive_id, item.safe, item.dossier, item.reference, item.name, item.state,
+         item.refusal_code or waiting.code(waits, item.archive_id))
+        for item in found
+    ]  # fmt: skip
+    if sentence:
+        say(sentence)
     show(value, table(("archive_id", "safe", "dossier", "reference", "file", "state", "reason"), rows))
 
 

@@ -1,4 +1,7 @@
-"""The nightly sweep: try every lock, re-read every copy, heal a bad one from a good one, report."""
+"""The nightly sweep: try every lock, re-read every copy, heal a bad one from a good one, report.
+
+Then the revocation data of time-stamps is completed: what their authorities published since.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from tasks.reporting import publish_sweep
+from tasks.revoking import complete_revocation
 from tasks.sweeping import probe_stores, sweep_copies
 
 
@@ -20,7 +24,12 @@ def sweep_archive(budget_seconds: int = 2 * 3600) -> State[Any]:
 
     report = sweep_copies(timedelta(seconds=budget_seconds))
     publish_sweep(report)
+    time_stamps = complete_revocation()
     sentence = f"{report.copies} copies read, {report.healed} healed, {report.unhealed + report.unreachable} bad"
+    if time_stamps.alarm:
+        return Failed(
+            message=f"{sentence}; time-stamps that no longer stand: {len(time_stamps.revoked + time_stamps.unjudged)}"
+        )
     if report.verdict == "alarm":
         return Failed(message=sentence)
     return Completed(name=report.verdict.capitalize(), message=sentence)

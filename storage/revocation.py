@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,14 +24,14 @@ from storage.database import Connection
 from storage.revocation_source import Collected, RevocationItem, RevocationSource, answers_of, lists_of, parse_item
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class CompletionReport:
     """What a completion found, in numbers of tokens.
 
     `confirmed`: settled for good. `pending`: the authority has published nothing newer yet. `unanswered`: an address in
     `silent` did not answer. `sourceless`: nothing names an address. `too_late`: the certificate ended before.
     `revoked` has the ids of tokens that no longer stand, whenever that was found; `unjudged` of those that cannot be
-    read any more, with the code.
+    judged any more, with the code.
     """
 
     confirmed: int = 0
@@ -39,32 +39,14 @@ class CompletionReport:
     unanswered: int = 0
     sourceless: int = 0
     too_late: int = 0
-    revoked: list[str] = field(default_factory=list)
-    unjudged: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
+    revoked: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
 
     @property
     def alarm(self) -> bool:
         """Say whether a token no longer stands: its documents need another proof of their time."""
         return bool(self.revoked or self.unjudged)
-
-    def left_open(self, found: Collected) -> None:
-        """Count a token that still needs data, by what kept it from coming."""
-        if found.failures:
-            self.unanswered += 1
-        elif found.sources:
-            self.pending += 1
-        else:
-            self.sourceless += 1
-
-    def settled(self, token_id: str, state: str) -> None:
-        """Count a token that needs no more data, or can have none."""
-        if state == "revoked":
-            self.revoked.append(token_id)
-        elif state == "confirmed":
-            self.confirmed += 1
-        else:
-            self.too_late += 1
 
     def as_dict(self) -> dict[str, Any]:
         """Give the report as a JSON object."""
@@ -116,44 +98,50 @@ def complete(archive: Archive, *, limit: int = 10_000) -> CompletionReport:
     A path of certificates is asked for once, however many tokens rest on it. Nothing is raised for a server that is
     down: the report says it, and the next run asks again.
     """
-    report, collected = CompletionReport(), dict[tuple[x509.Certificate, ...], Collected]()
+    found, collected = dict[str, list[str]](), dict[tuple[x509.Certificate, ...], Collected]()
     with archive.database.transaction() as connection:
         rows = connection.execute(
             "SELECT token_id, token FROM token WHERE revocation_state = 'open' ORDER BY gen_time LIMIT %s", (limit,)
         ).fetchall()
         gone = connection.execute("SELECT token_id FROM token WHERE revocation_state = 'revoked' ORDER BY gen_time")
-        report.revoked += [str(row["token_id"]) for row in gone]
+        found["revoked"] = [str(row["token_id"]) for row in gone]
     for row in rows:
-        _complete_one(archive, str(row["token_id"]), bytes(row["token"]), collected, report)
-    report.silent = sorted({sentence for each in collected.values() for sentence in each.failures})
-    return report
+        token_id = str(row["token_id"])
+        try:
+            outcome = _complete_one(archive, token_id, bytes(row["token"]), collected)
+        except IntegrityFailureError as error:
+            # Its root is no longer trusted here, or its bytes were altered: the checks of documents say more.
+            found.setdefault("unjudged", []).append(f"{token_id}: {error.code}")
+        else:
+            found.setdefault(outcome, []).append(token_id)
+    counts = {name: len(found.get(name, ())) for name in ("confirmed", "pending", "unanswered", "sourceless")}
+    return CompletionReport(
+        **counts,
+        too_late=len(found.get("too-late", ())),
+        revoked=tuple(found["revoked"]),
+        unjudged=tuple(found.get("unjudged", ())),
+        silent=tuple(sorted({sentence for each in collected.values() for sentence in each.failures})),
+    )
 
 
 def _complete_one(
-    archive: Archive,
-    token_id: str,
-    encoded: bytes,
-    collected: dict[tuple[x509.Certificate, ...], Collected],
-    report: CompletionReport,
-) -> None:
-    try:
-        token = inspect_token(encoded)
-        path = _path(archive, token, ()).certificates
-    except IntegrityFailureError as error:
-        # Its root is no longer trusted here, or its bytes were altered: the checks of documents say more.
-        report.unjudged.append(f"{token_id}: {error.code}")
-        return
+    archive: Archive, token_id: str, encoded: bytes, collected: dict[tuple[x509.Certificate, ...], Collected]
+) -> str:
+    """Complete one token, and give how it stands then; IntegrityFailureError when it cannot be judged at all."""
+    token = inspect_token(encoded)
+    path = _path(archive, token, ()).certificates
     if path not in collected:
         source = archive.tsa.source or RevocationSource()
         collected[path] = source.collect(path, token.gen_time, fresh=True)
     found = collected[path]
     later = [item for item in found.items if item.moment(token.gen_time) == "after"]
     state = _state_under(archive, token_id, token, later)
-    if state == "open":
-        report.left_open(found)
-        return
-    _settle(archive, token_id, token, state, later)
-    report.settled(token_id, state)
+    if state != "open":
+        _settle(archive, token_id, token, state, later)
+        return state
+    if found.failures:
+        return "unanswered"
+    return "pending" if found.sources else "sourceless"
 
 
 def _state_under(archive: Archive, token_id: str, token: TimestampToken, later: Sequence[RevocationItem]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -66,6 +66,16 @@ def waits(connection: Connection) -> dict[str, Wait]:
         " ORDER BY w.since, w.archive_id"
     )
     return {str(row["archive_id"]): Wait(row["code"], row["reason"], row["since"], row["tried_at"]) for row in rows}
+
+
+def code(found: Mapping[str, Wait], archive_id: str) -> str:
+    """Give the code of a document's wait, "" when it does not wait."""
+    return found[archive_id].code if archive_id in found else ""
+
+
+def member(found: Mapping[str, Wait], archive_id: str) -> dict[str, dict[str, str]]:
+    """Give the member `waiting` of a document's JSON, nothing when it does not wait."""
+    return {"waiting": found[archive_id].as_dict()} if archive_id in found else {}
 
 
 def summary(connection: Connection) -> str:

@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from storage import catalogue
 from storage.bootstrap import current_archive, require_probed
 from storage.sweep import SweepReport
-from storage.waiting import waits
+from storage.waiting import code, waits
 from tasks.prefect_step import Ticket
 
 _WORDS = {"ARCHIVED": "archived", "REFUSED": "refused"}
@@ -35,7 +35,7 @@ def publish_deposits(title: str, tickets: list[Ticket]) -> dict[str, int]:
             {
                 "reference": deposit.reference,
                 "state": _WORDS.get(deposit.state, f"on its way ({deposit.state.lower()})"),
-                "reason": deposit.refusal_code or (why.code if (why := waiting.get(deposit.archive_id)) else ""),
+                "reason": deposit.refusal_code or code(waiting, deposit.archive_id),
                 "rendition": (deposit.rendition or {}).get("verdict", ""),
                 "archive_id": deposit.archive_id,
             }

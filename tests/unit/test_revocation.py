@@ -229,7 +229,7 @@ def test_a_token_of_a_root_that_is_no_longer_trusted_is_said(rig, published):
     token_id = stamped(rig)
     rig.archive = dataclasses.replace(rig.archive, roots=())
     report = revocation.complete(rig.archive)
-    assert (report.unjudged, report.alarm) == ([f"{token_id}: TOKEN_CHAIN"], True)
+    assert (report.unjudged, report.alarm) == ((f"{token_id}: TOKEN_CHAIN",), True)
     assert report.as_dict()["unjudged"] == report.unjudged
 
 

@@ -48,7 +48,8 @@ def test_all_authorities_down_and_then_up_again(rig):
         ("TSA_DOWN", begun, begun + timedelta(seconds=600))
     }
     assert "is down" in waits[ids[0]].reason
-    assert waits[ids[0]].as_dict()["code"] == "TSA_DOWN"
+    assert waiting.member(waits, ids[0])["waiting"]["code"] == waiting.code(waits, ids[0]) == "TSA_DOWN"
+    assert (waiting.member(waits, "another"), waiting.code(waits, "another")) == ({}, "")
     assert sentence.startswith("2 deposits wait for a time-stamp since ")
     assert "not archived yet: [TSA_DOWN]" in sentence
     assert resumable == [(ids[0], "R-1"), (ids[1], "R-2")]
