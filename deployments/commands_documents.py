@@ -283,12 +283,8 @@ def count(safe: Annotated[str | None, typer.Option(help="one safe only")] = None
             catalogue.require_safe(connection, safe)
         states = catalogue.count_by_state(connection, safe)
     archived = states.get("ARCHIVED", 0)
-    show({"count": archived, "states": states}, _count_words(archived, states))
-
-
-def _count_words(archived: int, states: dict[str, int]) -> str:
     others = [f"{states[name]} {name.lower()}" for name in sorted(states) if name != "ARCHIVED"]
-    return ", ".join([f"{archived} archived", *others])
+    show({"count": archived, "states": states}, ", ".join([f"{archived} archived", *others]))
 
 
 @app.command()
