@@ -16,9 +16,9 @@ from minutier import evidence
 from minutier.errors import IntegrityFailureError, PolicyRefusedError
 from minutier.events import Event, format_time
 from minutier.evidence import EvidenceRecord
-from minutier.timestamp import TimestampToken, inspect_token
+from minutier.timestamp import inspect_token
 from minutier.verify_evidence import token_algorithms
-from storage import catalogue, journal
+from storage import catalogue, journal, revocation
 from storage.archive import Archive
 from storage.batches import lock_batch, store_batch
 from storage.catalogue import Deposit
@@ -26,6 +26,7 @@ from storage.database import Connection
 from storage.evidence_store import TokenLine, anchor_members, build, keep_token, leaves_of, members, start_chain
 from storage.proofs import make_checkpoint
 from storage.sealing import previous_tokens
+from storage.tsa import Stamped
 
 MARGIN = timedelta(days=180)
 DOCUMENTS_PER_TOKEN = 50_000
@@ -147,7 +148,7 @@ def _successor(archive: Archive, horizon: datetime) -> str:
     return lasting[-1]
 
 
-def _stamp(archive: Archive, root: bytes, algorithm: str, horizon: datetime) -> tuple[TimestampToken, str]:
+def _stamp(archive: Archive, root: bytes, algorithm: str, horizon: datetime) -> Stamped:
     """Get a token, and refuse one that would have to be renewed at once: its authority needs a new certificate."""
     stamped = archive.tsa.stamp(root, archive.clock, previous_tokens(archive), algorithm=algorithm)
     token = stamped.token
@@ -160,7 +161,16 @@ def _stamp(archive: Archive, root: bytes, algorithm: str, horizon: datetime) -> 
             remedy="Ask the authority for its new certificate, or name another one first in tsa_urls; then try again.",
             clause="RFC 4998 §5.2",
         )
-    return token, stamped.url
+    return stamped
+
+
+def _keep(
+    archive: Archive, connection: Connection, stamped: Stamped, root: bytes, leaves: Sequence[bytes], algorithm: str
+) -> str:
+    token_id = keep_token(connection, stamped.token, stamped.url, root, leaves, algorithm)
+    gen_time = stamped.token.gen_time
+    revocation.keep(connection, token_id, stamped.revocation, gen_time=gen_time, at=archive.clock())
+    return token_id
 
 
 def _renew_tokens(archive: Archive, old: Sequence[Head], algorithm: str, horizon: datetime) -> str:
@@ -169,10 +179,10 @@ def _renew_tokens(archive: Archive, old: Sequence[Head], algorithm: str, horizon
         line = TokenLine(connection)
         groups = [[evidence.renewal_leaf(line.token(head.token_id), algorithm)] for head in old]
     root, paths = evidence.build_batch(groups, algorithm)
-    token, url = _stamp(archive, root, algorithm, horizon)
+    stamped = _stamp(archive, root, algorithm, horizon)
     values, leaves = leaves_of(paths, algorithm)
     with archive.database.transaction() as connection:
-        token_id = keep_token(connection, token, url, root, values, algorithm)
+        token_id = _keep(archive, connection, stamped, root, values, algorithm)
         with connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO token_renewal (token_id, by_token, leaf, siblings) VALUES (%s, %s, %s, %s)",
@@ -194,11 +204,11 @@ def _rehash(
     if not groups:
         return None
     root, paths = evidence.build_batch([group.members for group in groups], successor)
-    token, url = _stamp(archive, root, successor, horizon)
+    stamped = _stamp(archive, root, successor, horizon)
     values, leaves = leaves_of(paths, successor)
     documents = sum(group.subject == "document" for group in groups)
     with archive.database.transaction() as connection:
-        token_id = keep_token(connection, token, url, root, values, successor)
+        token_id = _keep(archive, connection, stamped, root, values, successor)
         for group, leaf in zip(groups, leaves, strict=True):
             _close_chain(connection, group)
             start_chain(
