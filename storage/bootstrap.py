@@ -62,7 +62,7 @@ def open_archive(settings: Settings) -> Archive:
             keys=KeyRing(settings.home / "keys"),
             signer=load_signer(authority.seal_key, authority.seal_certificate),
             journal_key=load_journal_key(authority.journal_key),
-            tsa=TimestampAuthorities(settings.tsa_urls, trust.roots, crls=crls, source=_revocation_source(settings)),
+            tsa=TimestampAuthorities(settings.tsa_urls, trust.roots, crls=crls, source=revocation_source(settings)),
             roots=trust.roots,
             crls=crls,
             dates=trust.dates,
@@ -74,7 +74,7 @@ def open_archive(settings: Settings) -> Archive:
     return archive
 
 
-def _revocation_source(settings: Settings) -> RevocationSource:
+def revocation_source(settings: Settings) -> RevocationSource:
     """Give the source of revocation data: hosts that the operator named himself may have private addresses."""
     named = [urlsplit(url).hostname or "" for url in (*(settings.tsa_urls or ()), *settings.crls)]
     return RevocationSource(settings.crls, frozenset({*named, *settings.revocation_hosts} - {""}))

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from deployments.services import connected
 from minutier.errors import BadInputError
+from storage.bootstrap import revocation_source
 from storage.settings import Settings, home_directory, load_settings
 
 
@@ -52,6 +54,29 @@ def test_lists_are_separated_by_commas(tmp_path):
     assert found.replicas == (f"dir:{tmp_path}/a", "s3+https://store.example:9000/archive")
     assert found.replica_credentials == (None, Path("/etc/minutier/s3"))
     assert found.tsa_urls == ("https://a.example/tsa", "https://b.example/tsa")
+
+
+def test_lists_of_authorities_are_files_of_the_home_or_addresses(tmp_path):
+    found = load_settings(
+        tmp_path,
+        {"MINUTIER_CRLS": "tsa.crl,/etc/x.crl,http://a.example/l", "MINUTIER_REVOCATION_HOSTS": "crl.intranet"},
+    )
+    assert found.crls == (f"{tmp_path}/tsa.crl", "/etc/x.crl", "http://a.example/l")
+    assert found.revocation_hosts == ("crl.intranet",)
+    source = revocation_source(found.model_copy(update={"tsa_urls": ("https://tsa.example:8443/q",)}))
+    assert source.lists == found.crls
+    assert source.hosts == {"crl.intranet", "a.example", "tsa.example"}
+
+
+def test_the_embedded_authority_s_list_is_asked_beside_those_of_the_settings(tmp_path):
+    ports = {"postgresql": 1, "tsa": 2, "prefect": 3}
+    (tmp_path / "minutier.toml").write_text('crls = ["own.crl"]\n')
+    found = connected(load_settings(tmp_path, {}), ports)
+    assert found.crls == (f"{tmp_path}/own.crl", "http://127.0.0.1:2/root.crl")
+    # The worker reads them back from its environment.
+    assert load_settings(tmp_path, {"MINUTIER_CRLS": ",".join(found.crls)}).crls == found.crls
+    elsewhere = load_settings(tmp_path, {"MINUTIER_TSA_URLS": "https://tsa.example/q"})
+    assert connected(elsewhere, ports).crls == (f"{tmp_path}/own.crl",)
 
 
 def test_prefect_s_own_variable_is_read(tmp_path):
