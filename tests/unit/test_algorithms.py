@@ -128,3 +128,34 @@ def test_the_message_is_hashed_here():
             algorithms.identifier(algorithms.ECDSA_SHA256),
             key.sign(MESSAGE.ljust(32, b"\0"), ec.ECDSA(Prehashed(hashes.SHA256()))),
         )
+
+
+PSS_OID = "1.2.840.113549.1.1.10"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name"),
+    [
+        (algorithms.identifier(algorithms.ECDSA_SHA256), "sha256"),
+        (algorithms.identifier(algorithms.ECDSA_SHA512), "sha512"),
+        (der.sequence(der.oid("1.2.840.113549.1.1.12"), der.null()), "sha384"),
+        (algorithms.identifier("1.3.101.112"), "sha512"),
+        (der.sequence(der.oid(PSS_OID), der.sequence(der.context(0, algorithms.hash_identifier("sha384")))), "sha384"),
+    ],
+)
+def test_a_signature_algorithm_names_its_hash(algorithm, name):
+    assert algorithms.hash_of_signature(der.read(algorithm)) == name
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        algorithms.identifier("1.2.840.10045.4.1"),
+        algorithms.identifier("2.999.7"),
+        der.sequence(der.oid(PSS_OID), der.sequence()),
+        der.sequence(der.oid(PSS_OID), der.sequence(der.context(0, algorithms.identifier("1.3.14.3.2.26")))),
+    ],
+)
+def test_a_signature_algorithm_over_a_weak_or_unknown_hash_is_refused(algorithm):
+    with pytest.raises(algorithms.AlgorithmError):
+        algorithms.hash_of_signature(der.read(algorithm))

@@ -260,6 +260,61 @@ def test_a_proof_holds_what_was_kept_and_passes_by_it(rig, published):
     assert (report.verdict, report.findings) == (Verdict.PASSED, ())
 
 
+# --- sources
+
+
+def leaf_with(*extra):
+    pki = new_pki()
+    return issue("Leaf", new_key(), issuer=(pki.root, pki.root_key), eku=TIME_STAMPING, extra=extra), pki.root
+
+
+def test_a_failure_is_remembered_for_a_minute_and_forgotten_for_a_fresh_question(published):
+    leaf, root = leaf_with(distribution(f"{published.url}/none"))
+    source = RevocationSource(hosts=frozenset({"127.0.0.1"}))
+    first = source.collect((leaf, root), leaf.not_valid_before_utc)
+    assert source.collect((leaf, root), leaf.not_valid_before_utc) == first
+    assert (first.items, first.sources, published.asked) == ((), 1, ["/none"])
+    source.collect((leaf, root), leaf.not_valid_before_utc, fresh=True)
+    assert published.asked == ["/none", "/none"]
+
+
+def test_only_complete_lists_of_the_issuer_are_asked_for(published):
+    def point(name, **more):
+        values = {"relative_name": None, "reasons": None, "crl_issuer": None} | more
+        return x509.DistributionPoint([uri(name)], **values)
+
+    leaf, root = leaf_with(
+        x509.CRLDistributionPoints(
+            [
+                point(f"{published.url}/part", reasons=frozenset({x509.ReasonFlags.key_compromise})),
+                point(f"{published.url}/other", crl_issuer=[x509.DirectoryName(new_pki().root.subject)]),
+                point("ldap://127.0.0.1/list"),
+                point(f"{published.url}/whole"),
+            ]
+        ),
+        x509.AuthorityInformationAccess(
+            [
+                x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, uri(f"{published.url}/issuer")),
+                x509.AccessDescription(AuthorityInformationAccessOID.OCSP, uri("ldap://127.0.0.1/ocsp")),
+            ]
+        ),
+    )
+    RevocationSource(hosts=frozenset({"127.0.0.1"})).collect((leaf, root), leaf.not_valid_before_utc)
+    assert published.asked == ["/whole"]
+
+
+def test_an_answer_about_nothing_or_about_others_is_not_kept(published):
+    pki = new_pki()
+    leaf = issue("Leaf", new_key(), issuer=(pki.root, pki.root_key), extra=[responder(f"{published.url}/ocsp")])
+    source = RevocationSource(hosts=frozenset({"127.0.0.1"}))
+    for singles, said in (([], ("about nothing",)), ([single(pki.tsa, pki.root)], ())):
+        published.pages["/ocsp"] = lambda made=tuple(singles): (200, answer(made, pki.root, pki.root_key))
+        found = source.collect((leaf, pki.root), leaf.not_valid_before_utc + DAY, fresh=True)
+        assert found.items == ()
+        assert len(found.failures) == len(said)
+        assert all(words in sentence for words, sentence in zip(said, found.failures, strict=True))
+
+
 # --- addresses
 
 
