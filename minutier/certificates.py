@@ -64,9 +64,7 @@ def load_certificate(data: bytes) -> x509.Certificate:
     certificate = x509.load_der_x509_certificate(data)
     try:
         _ = (certificate.extensions, certificate.subject, certificate.issuer, certificate.public_key())
-    except UnsupportedAlgorithm as error:
-        raise ValueError(str(error)) from error
-    except x509.DuplicateExtension as error:
+    except (UnsupportedAlgorithm, x509.DuplicateExtension, TypeError) as error:  # the last for an odd type in a name
         raise ValueError(str(error)) from error
     return certificate
 

@@ -140,12 +140,18 @@ def check_content_type(signed: SignedData, expected: str, prefix: str) -> None:
         raise failure(prefix, "CONTENT_TYPE", message, "RFC 5652 §11.1")
 
 
-def check_signature(signed: SignedData, content_digest: bytes, prefix: str) -> str:
-    """Check messageDigest against `content_digest`, then the signature; give the dotted signature algorithm."""
+def check_signature(signed: SignedData, content_digest: bytes, prefix: str, *, post_quantum: bool = False) -> str:
+    """Check messageDigest against `content_digest`, then the signature; give the dotted signature algorithm.
+
+    ML-DSA-65 and nothing else is accepted with `post_quantum`, and is refused without it: the tools that a stranger has
+    today do not know it, so it never stands in the place of a classical signature.
+    """
     attribute = single_attribute(signed, MESSAGE_DIGEST)
     if attribute is None or not hmac.compare_digest(attribute.encoded, der.octets(content_digest)):
         raise failure(prefix, "DIGEST", "the signed digest is not that of the content.", "RFC 5652 §5.4")
     try:
+        if algorithms.is_post_quantum(signed.signer.public_key()) is not post_quantum:
+            raise algorithms.AlgorithmError(f"the key is {'not one' if post_quantum else 'one'} of ML-DSA-65")
         return algorithms.verify_signature(
             signed.signer.public_key(),
             signed.signature_algorithm,
@@ -202,30 +208,34 @@ def build(
     *,
     detached: bool,
     extra_attributes: Sequence[bytes] = (),
+    scheme: algorithms.Scheme = algorithms.CLASSICAL,
 ) -> bytes:
-    """Write a SignedData over `content`, signed by `chain[0]` through `sign` (ECDSA with SHA-256, DER signature)."""
+    """Write a SignedData over `content`, signed by `chain[0]` through `sign`, which signs as `scheme` says.
+
+    An ECDSA signature is DER (RFC 5753), one of ML-DSA the 3309 bytes of FIPS 204 (RFC 9882).
+    """
     signer = chain[0]
     ess = der.sequence(
         der.octets(algorithms.digest("sha256", signer.public_bytes(Encoding.DER))), _issuer_serial(signer)
     )
     attributes = der.set_of(
         attribute(CONTENT_TYPE, der.oid(content_type)),
-        attribute(MESSAGE_DIGEST, der.octets(algorithms.digest("sha256", content))),
+        attribute(MESSAGE_DIGEST, der.octets(algorithms.digest(scheme.digest, content))),
         attribute(SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(ess))),
         *extra_attributes,
     )
     signer_info = der.sequence(
         der.integer(1),
         der.sequence(signer.issuer.public_bytes(), der.integer(signer.serial_number)),
-        algorithms.hash_identifier("sha256"),
+        algorithms.hash_identifier(scheme.digest),
         der.read(attributes).retagged(0xA0).encoded,
-        algorithms.identifier(algorithms.ECDSA_SHA256),
+        algorithms.identifier(scheme.signature),
         der.octets(sign(attributes)),
     )
     encapsulated = der.oid(content_type) if detached else der.oid(content_type) + der.context(0, der.octets(content))
     signed_data = der.sequence(
         der.integer(1 if content_type == DATA else 3),
-        der.set_of(algorithms.hash_identifier("sha256")),
+        der.set_of(algorithms.hash_identifier(scheme.digest)),
         der.sequence(encapsulated),
         der.set_of(*(item.public_bytes(Encoding.DER) for item in chain), tag=0xA0),
         der.set_of(signer_info),
