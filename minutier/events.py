@@ -36,6 +36,9 @@ class Event(StrEnum):
     EVIDENCE_RENEWED = "evidence:renewed"
     STORE_MADE = "store:made"
     STORE_PROBED = "store:probed"
+    KEY_ACTIVATED = "key:activated"
+    KEY_ROTATED = "key:rotated"
+    KEY_REVOKED = "key:revoked"
 
 
 def format_time(moment: datetime) -> str:
