@@ -36,6 +36,7 @@ class Run:
     crls: tuple[x509.CertificateRevocationList, ...] = ()
     archive_id: str | None = None
     manifest: dict[str, Any] | None = None
+    second: seal.SealInfo | None = None
     seal: seal.SealInfo | None = None
     record: evidence.EvidenceRecord | None = None
     token: timestamp.TimestampToken | None = None
