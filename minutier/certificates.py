@@ -137,19 +137,20 @@ def _climb(
     path: tuple[x509.Certificate, ...], pool: list[x509.Certificate], roots: Sequence[x509.Certificate]
 ) -> tuple[x509.Certificate, ...] | None:
     for root in roots:
-        if root not in path and _issued(path[-1], root):
+        if root not in path and issued(path[-1], root):
             return (*path, root)
     if len(path) >= _MAX_DEPTH:
         return None
     for candidate in pool:
-        if candidate not in path and _issued(path[-1], candidate):
+        if candidate not in path and issued(path[-1], candidate):
             longer = _climb((*path, candidate), pool, roots)
             if longer is not None:
                 return longer
     return None
 
 
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Say whether a certificate is in the name of an issuer and signed by its key; a root is issued by itself."""
     if certificate.issuer != issuer.subject:
         return False
     try:
