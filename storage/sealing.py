@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -11,13 +10,13 @@ from minutier.evidence import build_batch
 from minutier.fingerprint import fingerprint_file
 from minutier.manifest import Description, Part, encode_manifest
 from minutier.retention import retain_until
-from minutier.seal import seal
 from storage import catalogue, journal, revocation
 from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.evidence_store import keep_token, leaves_of, members, start_chain
 from storage.keys import spool_altered
 from storage.reception import RUNGS_WITH_FILE, claimed, current
+from storage.resealing import journal_seals, require_standing_seals, seal_manifest, with_standing_seals
 
 
 def seal_deposit(archive: Archive, archive_id: str, software: Mapping[str, str]) -> Deposit:
@@ -48,16 +47,17 @@ def _seal(archive: Archive, deposit: Deposit, software: Mapping[str, str]) -> No
         software=dict(software),
     )
     manifest = encode_manifest(description, parts(archive, deposit))
-    sealed = seal(manifest, archive.signer, now)
+    sealed, second = seal_manifest(archive, manifest, now, deposit.archive_id)
     with archive.database.transaction() as connection:
         catalogue.advance(
             connection,
             deposit,
             "SEALED",
             now,
-            details={"manifest_sha256": hashlib.sha256(manifest).hexdigest()},
+            details=journal_seals(connection, manifest, sealed, second),
             manifest=manifest,
-            seal=sealed,
+            seal=sealed.signature,
+            second_seal=second.signature if second else None,
             retain_until=until,
         )
 
@@ -87,7 +87,7 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     """
     with archive.database.transaction() as connection:
         waiting = [catalogue.get(connection, archive_id) for archive_id in archive_ids]
-    waiting = [deposit for deposit in waiting if deposit.state == "SEALED"]
+    waiting = with_standing_seals(archive, [deposit for deposit in waiting if deposit.state == "SEALED"])
     if not waiting:
         return None
     root, paths = build_batch([members(deposit)["sha256"] for deposit in waiting])
@@ -98,6 +98,7 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     now = archive.clock()
     values, leaves = leaves_of(paths, "sha256")
     with archive.database.transaction() as connection:
+        require_standing_seals(connection, waiting, token.gen_time)
         token_id = keep_token(connection, token, stamped.url, root, values, "sha256")
         revocation.keep(connection, token_id, stamped.revocation, gen_time=token.gen_time, at=now)
         for deposit, leaf in zip(waiting, leaves, strict=True):
