@@ -39,6 +39,8 @@ missing_packages() {
         for each in bcprov bcpkix bcutil; do
             [ -e "/usr/share/java/$each.jar" ] || echo "lib$each-java"
         done
+        # A device for sealing keys, in software.
+        command -v softhsm2-util >/dev/null || echo softhsm2
     fi
 }
 

@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from minutier import der
 
 SHA256 = "2.16.840.1.101.3.4.2.1"
 ECDSA_SHA256, ECDSA_SHA512 = "1.2.840.10045.4.3.2", "1.2.840.10045.4.3.4"
+ML_DSA_65 = "2.16.840.1.101.3.4.3.18"
 _RSA, _PSS, _MGF1 = "1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10", "1.2.840.113549.1.1.8"
 _ED25519 = "1.3.101.112"
 
@@ -69,6 +70,13 @@ class Scheme:
 CLASSICAL = Scheme("sha256", ECDSA_SHA256)
 # For a token that shall rest on no SHA-256.
 STRONGER = Scheme("sha512", ECDSA_SHA512)
+# ML-DSA signs the attributes themselves; the digest is the one over the content (RFC 9882 §3.3: SHA-512 for every set).
+POST_QUANTUM = Scheme("sha512", ML_DSA_65)
+
+
+def is_post_quantum(key: CertificatePublicKeyTypes) -> bool:
+    """Say whether a public key is one of ML-DSA-65 (FIPS 204), the only post-quantum kind on the list."""
+    return isinstance(key, mldsa.MLDSA65PublicKey)
 
 
 def identifier(dotted: str) -> bytes:
@@ -115,7 +123,7 @@ def check_key(key: CertificatePublicKeyTypes, at: datetime) -> None:
     elif isinstance(key, rsa.RSAPublicKey):
         if key.key_size < (_OLD_RSA_BITS if at < _OLD_RSA_END else _RSA_BITS):
             raise AlgorithmError(f"an RSA key of {key.key_size} bits no longer counts at {at:%Y-%m-%d}")
-    elif not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+    elif not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | mldsa.MLDSA65PublicKey):
         raise AlgorithmError(f"{type(key).__name__} is not on the list")
 
 
@@ -144,7 +152,7 @@ def verify_signature(
     parameters = None
     if dotted == _PSS:
         parameters = fields.next(der.SEQUENCE)
-    elif dotted != _ED25519:
+    elif dotted not in (_ED25519, ML_DSA_65):
         fields.optional(der.NULL)
     fields.end()
     family, hash_name = _SIGNATURES.get(dotted, (dotted, digest_name))
@@ -159,7 +167,9 @@ def verify_signature(
         elif family == _PSS and isinstance(key, rsa.RSAPublicKey) and parameters is not None:
             scheme = padding.PSS(padding.MGF1(algorithm_of_hash), _pss_salt(parameters, digest_name))
             key.verify(signature, message, scheme, algorithm_of_hash)
-        elif family == _ED25519 and isinstance(key, ed25519.Ed25519PublicKey):
+        elif (family == _ED25519 and isinstance(key, ed25519.Ed25519PublicKey)) or (
+            family == ML_DSA_65 and isinstance(key, mldsa.MLDSA65PublicKey)
+        ):
             key.verify(signature, message)
         else:
             raise AlgorithmError(f"signature algorithm {dotted} is not on the list, or is not the key's")

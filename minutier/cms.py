@@ -142,12 +142,18 @@ def check_content_type(signed: SignedData, expected: str, prefix: str) -> None:
         raise failure(prefix, "CONTENT_TYPE", message, "RFC 5652 §11.1")
 
 
-def check_signature(signed: SignedData, content_digest: bytes, prefix: str) -> str:
-    """Check messageDigest against `content_digest`, then the signature; give the dotted signature algorithm."""
+def check_signature(signed: SignedData, content_digest: bytes, prefix: str, *, post_quantum: bool = False) -> str:
+    """Check messageDigest against `content_digest`, then the signature; give the dotted signature algorithm.
+
+    ML-DSA-65 and nothing else is accepted with `post_quantum`, and is refused without it: the tools that a stranger has
+    today do not know it, so it never stands in the place of a classical signature.
+    """
     attribute = single_attribute(signed, MESSAGE_DIGEST)
     if attribute is None or not hmac.compare_digest(attribute.encoded, der.octets(content_digest)):
         raise failure(prefix, "DIGEST", "the signed digest is not that of the content.", "RFC 5652 §5.4")
     try:
+        if algorithms.is_post_quantum(signed.signer.public_key()) is not post_quantum:
+            raise algorithms.AlgorithmError(f"the key is {'not one' if post_quantum else 'one'} of ML-DSA-65")
         return algorithms.verify_signature(
             signed.signer.public_key(),
             signed.signature_algorithm,
@@ -209,6 +215,7 @@ def build(
     """Write a SignedData over `content`, signed by `chain[0]` through `sign`, which signs as `scheme` says.
 
     The hash of the scheme names the signer's certificate too.
+    An ECDSA signature is DER (RFC 5753), one of ML-DSA the 3309 bytes of FIPS 204 (RFC 9882).
     """
     signer = chain[0]
     identifier = algorithms.hash_identifier(scheme.digest)

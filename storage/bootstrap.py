@@ -22,12 +22,13 @@ from storage.archive import Archive, system_clock
 from storage.database import Database
 from storage.dev_ca import DevelopmentCa, authority_of
 from storage.evidence_store import adopt_whole_records
-from storage.keys import KeyRing, load_journal_key, load_signer
+from storage.keys import KeyRing
 from storage.parse import open_store
 from storage.ports import ObjectStore
 from storage.probe import ProbeReport, probe
 from storage.revocation_source import RevocationSource
 from storage.settings import Settings, load_settings
+from storage.signers import load_journal_key, open_signer
 from storage.tsa import TimestampAuthorities
 
 _SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -60,7 +61,7 @@ def open_archive(settings: Settings) -> Archive:
             database=database,
             replicas=tuple(_open_replicas(settings, database)),
             keys=KeyRing(settings.home / "keys"),
-            signer=load_signer(authority.seal_key, authority.seal_certificate),
+            signer=open_signer(settings, authority.seal_key, authority.seal_certificate),
             journal_key=load_journal_key(authority.journal_key),
             tsa=TimestampAuthorities(settings.tsa_urls, trust.roots, crls=crls, source=revocation_source(settings)),
             roots=trust.roots,

@@ -1,4 +1,4 @@
-"""Keys: the seal's signing key, and the age keys that keep documents closed (C2SP age v1, through pyrage).
+"""Keys: the age keys that keep documents closed (C2SP age v1, through pyrage).
 
 Each document has its own key pair. Its objects are encrypted to the public half; the private half is itself an age
 file for the safe's key and the escrow key. That small file lives outside Object Lock, so that destroying it erases.
@@ -8,56 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from pyrage import DecryptError, EncryptError, decrypt, decrypt_io, encrypt, encrypt_io, x25519
 
-from minutier.errors import BadInputError, IntegrityFailureError, MinutierError, PolicyRefusedError
+from minutier.errors import IntegrityFailureError, MinutierError
 from minutier.fingerprint import Fingerprint
 from storage.files import durable_writer, write_durably
+from storage.signers import read_secret
 
 _ESCROW = "escrow.age-key"
-
-
-@dataclass(frozen=True)
-class FileSigner:
-    """A seal key read from a PEM file. `sign` gives an ECDSA signature (DER) over SHA-256 of `tbs`."""
-
-    key: ec.EllipticCurvePrivateKey
-    chain: tuple[x509.Certificate, ...]
-
-    def sign(self, tbs: bytes) -> bytes:
-        """Sign the bytes to be signed."""
-        return self.key.sign(tbs, ec.ECDSA(hashes.SHA256()))
-
-
-def load_signer(key_file: Path, certificate_file: Path) -> FileSigner:
-    """Read the seal key and its certificate chain, leaf first."""
-    key = serialization.load_pem_private_key(_read_secret(key_file), None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise BadInputError("SEAL_KEY", f"{key_file} is not an ECDSA key.", remedy="Give an ECDSA P-256 key.")
-    return FileSigner(key, tuple(x509.load_pem_x509_certificates(certificate_file.read_bytes())))
-
-
-def load_journal_key(key_file: Path) -> ed25519.Ed25519PrivateKey:
-    """Read the Ed25519 key that signs checkpoints."""
-    key = serialization.load_pem_private_key(_read_secret(key_file), None)
-    if not isinstance(key, ed25519.Ed25519PrivateKey):
-        raise BadInputError("JOURNAL_KEY", f"{key_file} is not an Ed25519 key.", remedy="Give an Ed25519 key.")
-    return key
-
-
-def _read_secret(path: Path) -> bytes:
-    if path.stat().st_mode & 0o077:
-        raise PolicyRefusedError(
-            "KEY_READABLE_BY_OTHERS", f"{path} can be read by other users.", remedy=f"Run: chmod 600 {path}"
-        )
-    return path.read_bytes()
 
 
 class KeyRing:
@@ -216,4 +177,4 @@ class _Watched:
 
 
 def _identity(path: Path) -> x25519.Identity:
-    return x25519.Identity.from_str(_read_secret(path).decode().strip())
+    return x25519.Identity.from_str(read_secret(path).decode().strip())

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -23,6 +23,10 @@ PREFIX = "MINUTIER_"
 NOT_SETTINGS = re.compile(r"MINUTIER_(HOME|MINIO|CORPUS|TEST_\w+|BENCH_\w+)")
 LISTS = ("replicas", "replica_credentials", "tsa_urls", "crls", "revocation_hosts")
 _HTTP = ("http://", "https://")
+FILES = (
+    "prefect_auth_file", "seal_certificate", "seal_key", "seal_passphrase_file", "seal_pkcs11_module", "seal_pin_file",
+)  # fmt: skip
+_DEVICE = ("seal_pkcs11_module", "seal_pkcs11_token", "seal_pkcs11_label", "seal_pin_file")
 REPLICA = re.compile(r"dir:.+|s3\+https?://[^/\s@]+/[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
@@ -55,6 +59,18 @@ class Settings(BaseModel):
     prefect_api_url: str | None = None
     prefect_auth_file: Path | None = None
     """File with the `user:password` of the Prefect API; None leaves that API open on the loopback interface."""
+    seal_certificate: Path | None = None
+    """The sealing certificate in PEM, then its issuers'; None seals with the development key of `pki/`."""
+    seal_key: Path | None = None
+    """File of the sealing key: ECDSA P-256 in PEM (PKCS#8), encrypted or not."""
+    seal_passphrase_file: Path | None = None
+    seal_pkcs11_module: Path | None = None
+    """Library of the device that holds the sealing key, in the place of `seal_key`."""
+    seal_pkcs11_token: str | None = None
+    seal_pkcs11_label: str | None = None
+    seal_pin_file: Path | None = None
+    second_seal: Literal["none", "ml-dsa-65"] = "none"
+    """A second, post-quantum seal in a file of its own (docs/format/seal-v1.md §4)."""
     max_document_bytes: int = Field(default=2**30, ge=1, le=2**40)
     staging_days: int = Field(default=7, ge=1, le=90)
     """Days of the first lock, before the lock of the class replaces it."""
@@ -76,8 +92,9 @@ class Settings(BaseModel):
             each if each.startswith(_HTTP) else str(home / Path(each).expanduser()) for each in data.get("crls") or ()
         )
         filled["replica_credentials"] = tuple(home / Path(each).expanduser() if each else None for each in aligned)
-        if auth := data.get("prefect_auth_file"):
-            filled["prefect_auth_file"] = home / Path(auth).expanduser()
+        for name in FILES:
+            if named := data.get(name):
+                filled[name] = home / Path(named).expanduser()
         return filled
 
     @field_validator("replicas")
@@ -123,6 +140,21 @@ class Settings(BaseModel):
                 raise ValueError(f"{replica} needs a credentials file in replica_credentials, at the same place")
         return self
 
+    @model_validator(mode="after")
+    def _one_sealing_key(self) -> Self:
+        """A key comes from one place, with its certificate."""
+        device = [name for name in _DEVICE if getattr(self, name) is not None]
+        if self.seal_key is not None and device:
+            raise ValueError(f"seal_key and {device[0]} name two sealing keys: keep one")
+        if device and len(device) != len(_DEVICE):
+            missing = next(name for name in _DEVICE if name not in device)
+            raise ValueError(f"{device[0]} is set and {missing} is not: a device needs {', '.join(_DEVICE)}")
+        if self.seal_passphrase_file is not None and self.seal_key is None:
+            raise ValueError("seal_passphrase_file is for the key of seal_key, which is not set")
+        if (self.seal_certificate is None) == (self.seal_key is not None or bool(device)):
+            raise ValueError("seal_certificate goes with seal_key or with a PKCS#11 device, and they with it")
+        return self
+
 
 def _absolute_replica(home: Path, replica: str) -> str:
     path = replica.removeprefix("dir:")
@@ -151,7 +183,9 @@ def load_settings(home: Path | None, environ: Mapping[str, str]) -> Settings:
         return Settings.model_validate({"home": place, **values})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else "replica_credentials"  # the one check of several fields
+        # A check of several fields names the first of them in its words.
+        named = re.search(r"\b(seal_\w+|replica_credentials)\b", first["msg"])
+        name = str(first["loc"][0]) if first["loc"] else named[1] if named else "replica_credentials"
         raise BadInputError(
             "SETTING_INVALID",
             f"Setting {name}: {first['msg'].removeprefix('Value error, ')}.",

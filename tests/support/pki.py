@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -23,7 +23,8 @@ START, END = NOW - timedelta(days=30), NOW + timedelta(days=365)
 POLICY = "2.999.1"
 NONCE = 0x8000_0000_0000_0001
 TIME_STAMPING = [ExtendedKeyUsageOID.TIME_STAMPING]
-Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | mldsa.MLDSA65PrivateKey
+NO_HASH = (ed25519.Ed25519PrivateKey, mldsa.MLDSA65PrivateKey)
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,26 @@ class FileSigner:
 
     def sign(self, tbs: bytes) -> bytes:
         return self.key.sign(tbs, ec.ECDSA(hashes.SHA256()))
+
+
+@dataclass(frozen=True)
+class SecondSigner:
+    """A `seal.Signer` over an ML-DSA-65 key in memory, and the root that it stands under."""
+
+    key: mldsa.MLDSA65PrivateKey
+    chain: tuple[x509.Certificate, ...]
+    root_key: mldsa.MLDSA65PrivateKey
+    root: x509.Certificate
+
+    def sign(self, tbs: bytes) -> bytes:
+        return self.key.sign(tbs)
+
+
+def new_second_signer(name: str = "Second", **options) -> SecondSigner:
+    root_key, key = mldsa.MLDSA65PrivateKey.generate(), mldsa.MLDSA65PrivateKey.generate()
+    root = issue(f"{name} root", root_key, ca=True)
+    leaf = issue(f"{name} seal", key, issuer=(root, root_key), non_repudiation=True, **options)
+    return SecondSigner(key, (leaf,), root_key, root)
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -138,14 +159,14 @@ def issue(
     if odd_critical_extension:
         odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.999.77"), der.null())
         builder = builder.add_extension(odd, critical=True)
-    used = None if isinstance(issuer_key, ed25519.Ed25519PrivateKey) else hashed or hashes.SHA256()
+    used = None if isinstance(issuer_key, NO_HASH) else hashed or hashes.SHA256()
     # Deterministic ECDSA (RFC 6979): the stored vectors are made again byte for byte.
     return builder.sign(issuer_key, used, ecdsa_deterministic=repeatable(issuer_key))
 
 
 def make_crl(
     issuer: x509.Certificate,
-    key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePrivateKey | mldsa.MLDSA65PrivateKey,
     revoked: Sequence[tuple[x509.Certificate, datetime, x509.ReasonFlags | None]] = (),
     *,
     start: datetime = START,
@@ -157,7 +178,8 @@ def make_crl(
         if reason is not None:
             entry = entry.add_extension(x509.CRLReason(reason), critical=False)
         builder = builder.add_revoked_certificate(entry.build())
-    return builder.sign(key, hashes.SHA256(), ecdsa_deterministic=True)
+    used = None if isinstance(key, NO_HASH) else hashes.SHA256()
+    return builder.sign(key, used, ecdsa_deterministic=repeatable(key))
 
 
 def make_response(token: bytes, status: int = 0) -> bytes:

@@ -42,6 +42,14 @@ UNREADABLE = {
     "nothing": b"",
     "cut": DER[:-1],
     "trailing": DER + b"\0",
+    "name-in-a-bit-string": with_body(
+        DER,
+        lambda body: [
+            *body[:3],
+            der.sequence(der.set_of(der.sequence(der.oid("2.5.4.3"), der.tlv(der.BIT_STRING, b"\0x")))),
+            *body[4:],
+        ],
+    ),
     "version-1": with_body(DER, lambda body: body[1:-1]),
     "version-2": with_body(DER, lambda body: [der.context(0, der.integer(1)), *body[1:]]),
     "serial-zero": with_body(DER, lambda body: [body[0], der.integer(0), *body[2:]]),

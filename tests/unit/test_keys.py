@@ -5,11 +5,9 @@ import shutil
 import subprocess
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError
-from storage.keys import KeyRing, decrypt_stream, encrypt_file, load_journal_key, load_signer
+from minutier.errors import IntegrityFailureError, PolicyRefusedError
+from storage.keys import KeyRing, decrypt_stream, encrypt_file
 
 DATA = b"bytes of a document" * 10_000
 
@@ -108,22 +106,3 @@ def test_a_key_that_others_can_read_is_refused(ring, tmp_path):
     with pytest.raises(PolicyRefusedError) as caught:
         new_key(ring)
     assert (caught.value.code, str(path) in caught.value.remedy) == ("KEY_READABLE_BY_OTHERS", True)
-
-
-def test_keys_of_the_wrong_kind_are_refused(tmp_path, certified_home):
-    def written(name, key):
-        path = tmp_path / name
-        path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        path.chmod(0o600)
-        return path
-
-    curve, edwards = (
-        written("ec", ec.generate_private_key(ec.SECP256R1())),
-        written("ed", ed25519.Ed25519PrivateKey.generate()),
-    )
-    with pytest.raises(BadInputError) as caught:
-        load_signer(edwards, certified_home / "pki" / "seal.pem")
-    assert caught.value.code == "SEAL_KEY"
-    with pytest.raises(BadInputError) as caught:
-        load_journal_key(curve)
-    assert caught.value.code == "JOURNAL_KEY"
