@@ -37,6 +37,9 @@ class Event(StrEnum):
     STORE_MADE = "store:made"
     STORE_PROBED = "store:probed"
     STAMP_REVOKED = "token:revoked"
+    KEY_ACTIVATED = "key:activated"
+    KEY_ROTATED = "key:rotated"
+    KEY_REVOKED = "key:revoked"
 
 
 def format_time(moment: datetime) -> str:

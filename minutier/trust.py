@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
 
 from minutier.algorithm_dates import FILE_NAME, AlgorithmDates, parse_dates, published_dates
+from minutier.algorithms import is_post_quantum
 from minutier.certificates import load_crl, load_pem
 from minutier.checkpoint import NoteKey, parse_vkey
 from minutier.errors import BadInputError
+
+POLICY_NAME = "policy.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +22,20 @@ class Trust:
     """Roots of time-stamp and seal certificates, keys of journals, and revocation lists that the verifier holds.
 
     `dates` says until when algorithms count: those of the verifier, else those that this release comes with.
+    `second_roots` are the roots of second seals (their key is ML-DSA-65, and they judge nothing else);
+    `second_seal_from` is the year from which a proof must hold one, None where that is not asked.
     """
 
     roots: tuple[x509.Certificate, ...] = ()
     journal_keys: tuple[NoteKey, ...] = ()
     crls: tuple[x509.CertificateRevocationList, ...] = ()
     dates: AlgorithmDates = field(default_factory=published_dates)
+    second_roots: tuple[x509.Certificate, ...] = ()
+    second_seal_from: int | None = None
 
 
 def load_trust(directory: Path | None) -> Trust:
-    """Read a trust directory: `*.pem` roots, `*.vkey` journal keys, `*.crl` (DER), and `algorithms.json`.
+    """Read a trust directory: `*.pem` roots, `*.vkey` journal keys, `*.crl` (DER), `algorithms.json`, `policy.toml`.
 
     None gives no anchor at all. Raises BadInputError TRUST_UNREADABLE when the directory or one of these files is
     unusable.
@@ -37,14 +45,26 @@ def load_trust(directory: Path | None) -> Trust:
     if not directory.is_dir():
         raise _unreadable(f"{directory} is not a directory")
     try:
+        found = [root for data in _files(directory, "*.pem") for root in load_pem(data)]
         return Trust(
-            roots=tuple(root for data in _files(directory, "*.pem") for root in load_pem(data)),
+            roots=tuple(root for root in found if not is_post_quantum(root.public_key())),
             journal_keys=tuple(parse_vkey(data.decode("ascii")) for data in _files(directory, "*.vkey")),
             crls=tuple(load_crl(data) for data in _files(directory, "*.crl")),
             dates=next((parse_dates(data) for data in _files(directory, FILE_NAME)), None) or published_dates(),
+            second_roots=tuple(root for root in found if is_post_quantum(root.public_key())),
+            second_seal_from=next((_policy(data) for data in _files(directory, POLICY_NAME)), None),
         )
     except (ValueError, OSError) as error:
         raise _unreadable(f"a file in {directory} is no certificate, key, list or table of dates: {error}") from error
+
+
+def _policy(data: bytes) -> int:
+    """Read `policy.toml`, which says `second_seal_required_from = YEAR` and nothing else."""
+    value = tomllib.loads(data.decode("utf-8"))
+    year = value.get("second_seal_required_from")
+    if set(value) != {"second_seal_required_from"} or type(year) is not int or not 2000 <= year <= 9999:
+        raise ValueError(f"{POLICY_NAME} holds one line: second_seal_required_from = YEAR")
+    return year
 
 
 def _files(directory: Path, pattern: str) -> list[bytes]:
@@ -55,5 +75,5 @@ def _unreadable(reason: str) -> BadInputError:
     return BadInputError(
         "TRUST_UNREADABLE",
         f"The trust directory is not usable: {reason}.",
-        remedy="Put in it only *.pem roots, *.vkey keys, *.crl lists and algorithms.json, which you checked yourself.",
+        remedy="Put in it only *.pem roots, *.vkey keys, *.crl lists, algorithms.json, policy.toml, all checked.",
     )

@@ -11,10 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from minutier.algorithm_dates import AlgorithmDates, published_dates
-from minutier.seal import Signer
 from storage.database import Database
 from storage.keys import KeyRing
 from storage.ports import ObjectStore
+from storage.sealer import Sealer
 from storage.settings import Settings
 from storage.tsa import TimestampAuthorities
 
@@ -32,13 +32,17 @@ class Archive:
     database: Database
     replicas: tuple[ObjectStore, ...]
     keys: KeyRing
-    signer: Signer
+    signer: Sealer
     journal_key: ed25519.Ed25519PrivateKey
     tsa: TimestampAuthorities
     roots: tuple[x509.Certificate, ...]
     crls: tuple[x509.CertificateRevocationList, ...]
     dates: AlgorithmDates = field(default_factory=published_dates)
     clock: Callable[[], datetime] = system_clock
+    second_signer: Sealer | None = None
+    """The key of second seals, where the settings ask for them."""
+    second_roots: tuple[x509.Certificate, ...] = ()
+    """Roots that second seals are judged under (ML-DSA-65); `roots` are the others."""
 
     @property
     def spool(self) -> Path:

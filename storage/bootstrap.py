@@ -17,18 +17,22 @@ from minutier.certificates import load_crl
 from minutier.errors import BadInputError, ServiceUnavailableError
 from minutier.events import Event
 from minutier.trust import load_trust
-from storage import journal
+from storage import journal, seal_keys
 from storage.archive import Archive, system_clock
 from storage.database import Database
 from storage.dev_ca import DevelopmentCa, authority_of
+from storage.dev_keys import SECOND_FOLDER, second_authority_of
 from storage.evidence_store import adopt_whole_records
+from storage.key_acts import loader, places_of
 from storage.keys import KeyRing
 from storage.parse import open_store
 from storage.ports import ObjectStore
 from storage.probe import ProbeReport, probe
 from storage.revocation_source import RevocationSource
+from storage.seal_keys import SEAL, SECOND
+from storage.sealer import Sealer
 from storage.settings import Settings, load_settings
-from storage.signers import load_journal_key, open_signer
+from storage.signers import load_journal_key
 from storage.tsa import TimestampAuthorities
 
 _SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -54,20 +58,25 @@ def open_archive(settings: Settings) -> Archive:
         undo.callback(database.close)
         database.open()
         authority = _authority(settings, database)
+        sealers = {kind: Sealer(database, loader(settings, kind), kind) for kind in _kinds(settings, database)}
         trust = load_trust(settings.trust_dir)
-        crls = (load_crl(authority.root_crl.read_bytes()),)
+        lists = (authority.root_crl, authority.pki / SECOND_FOLDER / "root.crl")
+        crls = tuple(load_crl(path.read_bytes()) for path in lists if path.exists())
         archive = Archive(
             settings=settings,
             database=database,
             replicas=tuple(_open_replicas(settings, database)),
             keys=KeyRing(settings.home / "keys"),
-            signer=open_signer(settings, authority.seal_key, authority.seal_certificate),
+            signer=sealers[SEAL],
             journal_key=load_journal_key(authority.journal_key),
             tsa=TimestampAuthorities(settings.tsa_urls, trust.roots, crls=crls, source=revocation_source(settings)),
             roots=trust.roots,
             crls=crls,
             dates=trust.dates,
+            second_signer=sealers.get(SECOND),
+            second_roots=trust.second_roots,
         )
+        _install_keys(archive)
         _install_defaults(archive)
         with database.transaction() as connection:
             adopt_whole_records(connection)
@@ -85,6 +94,23 @@ def _authority(settings: Settings, database: Database) -> DevelopmentCa:
     with database.transaction() as connection:
         born = connection.execute("SELECT 1 AS one FROM safe LIMIT 1").fetchone() is not None
     return authority_of(settings.home, system_clock(), born=born)
+
+
+def _kinds(settings: Settings, database: Database) -> list[str]:
+    """Give the kinds of seals that an archive makes; the authority of second seals is made with the first of them."""
+    if settings.second_seal == "none":
+        return [SEAL]
+    with database.transaction() as connection:
+        born = any(key.kind == SECOND for key in seal_keys.keys(connection))
+    second_authority_of(places_of(settings), system_clock(), born=born)
+    return [SEAL, SECOND]
+
+
+def _install_keys(archive: Archive) -> None:
+    """Take the first sealing key of each kind into use; a later one is taken by `rotate` alone."""
+    for sealer in filter(None, (archive.signer, archive.second_signer)):
+        with archive.database.transaction() as connection:
+            seal_keys.register(connection, sealer.kind, sealer.chain[0], archive.clock())
 
 
 def _open_replicas(settings: Settings, database: Database) -> Iterator[ObjectStore]:

@@ -50,6 +50,7 @@ class Deposit:
     refusal_code: str | None
     refusal_en: str | None
     refusal_fr: str | None
+    second_seal: bytes | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -133,7 +134,7 @@ def advance(
 
 def start_again(connection: Connection, deposit: Deposit, at: datetime) -> None:
     """Put an unfinished deposit back to RECEIVED, without what its later steps had made."""
-    made = ("screening", "rendition", "retain_until", "manifest", "seal", "token_id")
+    made = ("screening", "rendition", "retain_until", "manifest", "seal", "second_seal", "token_id")
     details: dict[str, str | int] = {"again_from": deposit.state}
     advance(connection, deposit, "RECEIVED", at, details=details, **dict.fromkeys(made))
     connection.execute("DELETE FROM object WHERE archive_id = %s", (deposit.archive_id,))
@@ -333,7 +334,7 @@ def _deposit(row: dict[str, Any]) -> Deposit:
     values["token_id"] = str(values["token_id"]) if values["token_id"] else None
     values["lifecycle_class"] = values.pop("class")
     del values["evidence"]  # whole records of an earlier release: storage/evidence_store.py takes them apart
-    for name in ("manifest", "seal"):
+    for name in ("manifest", "seal", "second_seal"):
         values[name] = bytes(values[name]) if values[name] is not None else None
     return Deposit(**values)
 

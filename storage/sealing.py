@@ -11,7 +11,6 @@ from minutier.evidence import build_batch
 from minutier.fingerprint import fingerprint_file
 from minutier.manifest import Description, Part, encode_manifest
 from minutier.retention import retain_until
-from minutier.seal import seal
 from storage import catalogue, journal, revocation
 from storage.archive import Archive
 from storage.catalogue import Deposit
@@ -48,16 +47,23 @@ def _seal(archive: Archive, deposit: Deposit, software: Mapping[str, str]) -> No
         software=dict(software),
     )
     manifest = encode_manifest(description, parts(archive, deposit))
-    sealed = seal(manifest, archive.signer, now)
+    sealed = archive.signer.seal(manifest, now, "manifest", deposit.archive_id)
+    second = (
+        archive.second_signer.seal(manifest, now, "manifest", deposit.archive_id) if archive.second_signer else None
+    )
     with archive.database.transaction() as connection:
+        details: dict[str, str | int] = {"manifest_sha256": hashlib.sha256(manifest).hexdigest()}
+        for each in filter(None, (sealed, second)):
+            details |= each.journaled(connection)
         catalogue.advance(
             connection,
             deposit,
             "SEALED",
             now,
-            details={"manifest_sha256": hashlib.sha256(manifest).hexdigest()},
+            details=details,
             manifest=manifest,
-            seal=sealed,
+            seal=sealed.signature,
+            second_seal=second.signature if second else None,
             retain_until=until,
         )
 

@@ -17,7 +17,6 @@ from minutier.errors import IntegrityFailureError
 from minutier.events import format_time
 from minutier.fingerprint import Fingerprint, fingerprint_bytes, fingerprint_file
 from minutier.manifest import Part, read_parts
-from minutier.seal import seal
 from storage import catalogue, journal
 from storage.archive import Archive
 from storage.batches import lock_batch, missing_batches, store_batch
@@ -117,14 +116,14 @@ def attest_deposit(archive: Archive, archive_id: str) -> Deposit:
     if deposit.state == "LOCKED":
         now = archive.clock()
         body = _attestation(deposit, now)
-        sealed = seal(body, archive.signer, now)
+        sealed = archive.signer.seal(body, now, "attestation", archive_id)
 
         def deliver(connection: Connection) -> dict[str, str | int]:
             connection.execute(
                 "INSERT INTO outbox (archive_id, body, seal, created_at) VALUES (%s, %s, %s, %s)",
-                (archive_id, body, sealed, now),
+                (archive_id, body, sealed.signature, now),
             )
-            return {"attestation_sha256": hashlib.sha256(body).hexdigest()}
+            return {"attestation_sha256": hashlib.sha256(body).hexdigest(), **sealed.journaled(connection)}
 
         _advance(archive, deposit, "ARCHIVED", deliver)
         with archive.database.transaction() as connection:
