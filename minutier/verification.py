@@ -38,6 +38,7 @@ class Run:
     answers: dict[str, OcspResponse] = field(default_factory=dict)
     archive_id: str | None = None
     manifest: dict[str, Any] | None = None
+    second: seal.SealInfo | None = None
     seal: seal.SealInfo | None = None
     record: evidence.EvidenceRecord | None = None
     token: timestamp.TimestampToken | None = None

@@ -3,7 +3,7 @@
  1. The container is readable, bounded and in its only form.
  2. proof.json lists exactly the files present, with their digests.
  3. The manifest is canonical; its objects are the files, by both digests and size.
- 4. The seal is over the manifest, by a certificate valid at the token's genTime under a trusted root.
+ 4. The seal is over the manifest, by a certificate valid at the token's genTime under a trusted root; so is a second.
  5. The evidence record is about exactly these files; path.txt and token.tst say the same as the record.
  6. The token is over the root of that record and passes the checks of `timestamp` under a trusted root.
  7. The journal entry commits this document and this manifest; its inclusion proof leads to the checkpoint's root.
@@ -35,6 +35,7 @@ from minutier.trust import Trust
 from minutier.verification import CLOCK_SKEW, FORMAT_PAGE, Run, as_object, list_of, text_of
 from minutier.verify_evidence import check_evidence, check_tokens
 from minutier.verify_journal import check_checkpoint, check_journal
+from minutier.verify_seals import check_seals
 
 _TITLES = (
     "container readable, bounded, canonical",
@@ -170,21 +171,9 @@ def _document(run: Run, role: str) -> str:
     return next(filter(proof.is_original, run.container.entries), "document/original")
 
 
-def _check_seal(run: Run) -> None:
-    """Step 4."""
-    content, signature = run.read(proof.MANIFEST), run.read(proof.SEAL)
-    with run.guard(proof.SEAL):
-        run.seal = seal.inspect_seal(content, signature)
-        run.facts["sealed_by"] = certificates.name_of(run.seal.signer)
-        if run.trust.roots:
-            moment = run.token.gen_time if run.token else run.at
-            run.seal = seal.check_seal(content, signature, run.trust.roots, moment, run.crls)
-    run.note_trust(proof.SEAL, known=run.seal is None or run.seal.revocation_known)
-
-
 def _check_accompaniment(run: Run) -> None:
     """Step 9: what no signature covers, and a reader would use all the same."""
-    issuers: set[x509.Certificate] = set(run.trust.roots)
+    issuers: set[x509.Certificate] = {*run.trust.roots, *run.trust.second_roots}
     for path, signed in ((proof.SEAL_CHAIN, [run.seal] if run.seal else []), (proof.TOKEN_CHAIN, _tokens(run))):
         with run.guard(path, "CERTIFICATE_FORMAT"):
             chain = _certificates(run, path)
@@ -198,6 +187,7 @@ def _check_accompaniment(run: Run) -> None:
         if run.trust.roots and not set(roots) <= set(run.trust.roots):
             message = "The root that comes with the proof is not one of yours: verify.sh alone would mislead you."
             run.failed("ROOT_FOREIGN", proof.ROOTS, message)
+    issuers.update(_check_second_chain(run))
     for path, crl in run.lists.items():
         if not any(certificates.signed_by(crl, issuer) for issuer in issuers):
             run.failed("CRL_SIGNATURE", path, f"{path} is not signed by an issuer of this proof.", "RFC 5280 §6.3.3")
@@ -211,6 +201,25 @@ def _check_accompaniment(run: Run) -> None:
         if path in run.container.entries and not kit.is_published(path, run.read(path)):
             message = f"{path} is not a text of Minutier known to this version: do not run it and do not rely on it."
             run.failed("KIT_UNKNOWN", path, message)
+
+
+def _check_second_chain(run: Run) -> set[x509.Certificate]:
+    """Check the certificates beside a second seal: those in it, then their root. Both files come together."""
+    present = [path for path in (proof.SECOND_SEAL, proof.SECOND_CHAIN) if path in run.container.entries]
+    if len(present) == 1:
+        run.failed("FILE_MISSING", present[0], "The second seal and its certificates come together.")
+    if len(present) != 2:
+        return set()
+    with run.guard(proof.SECOND_CHAIN, "CERTIFICATE_FORMAT"):
+        *chain, root = _certificates(run, proof.SECOND_CHAIN)
+        embedded = set(run.second.certificates) if run.second else set(chain)
+        if run.second and (not chain or chain[0] != run.second.signer or set(chain) != embedded - {root}):
+            run.failed("CERTIFICATE_MISMATCH", proof.SECOND_CHAIN, "These are not the certificates of the second seal.")
+        if run.trust.second_roots and root not in run.trust.second_roots:
+            message = "The root of the second seal that comes with the proof is not one of yours."
+            run.failed("ROOT_FOREIGN", proof.SECOND_CHAIN, message)
+        return {root, *chain}
+    return set()
 
 
 def _tokens(run: Run) -> list[timestamp.TimestampToken]:
@@ -244,7 +253,7 @@ def _certificates(run: Run, path: str) -> tuple[x509.Certificate, ...]:
 _CHECKS = (
     _check_index,
     _check_manifest,
-    _check_seal,
+    check_seals,
     check_evidence,
     check_tokens,
     check_journal,

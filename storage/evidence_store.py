@@ -96,7 +96,7 @@ def leaves_of(paths: Sequence[evidence.HashPath], algorithm: str) -> tuple[list[
 def members(deposit: Deposit) -> Digests:
     """Give, for each hash of trees, the digests of a document's data group (RFC 4998 §4.2). No document is read.
 
-    Original and rendition by the digests of the sealed manifest, manifest and seal by their bytes.
+    Original and rendition by the digests of the sealed manifest, manifest and seals by their bytes.
     """
     if deposit.manifest is None or deposit.seal is None:
         raise IntegrityFailureError(
@@ -105,7 +105,8 @@ def members(deposit: Deposit) -> Digests:
             remedy="Restore the database from its backup.",
         )
     prints = [part.fingerprint for part in read_parts(deposit.manifest)]
-    prints += [fingerprint_bytes(data) for data in (deposit.manifest, deposit.seal)]
+    sealed = (deposit.manifest, deposit.seal, deposit.second_seal)
+    prints += [fingerprint_bytes(data) for data in sealed if data is not None]
     return {
         "sha256": [bytes.fromhex(item.sha256) for item in prints],
         "sha3_512": [bytes.fromhex(item.sha3_512) for item in prints],

@@ -10,10 +10,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from minutier import evidence, merkle, proof
+from minutier.certificates import signed_by, validate_path
 from minutier.checkpoint import Checkpoint, NoteKey, sign_checkpoint
 from minutier.errors import IntegrityFailureError
 from minutier.events import Event
-from minutier.seal import inspect_seal
+from minutier.seal import SECOND_PREFIX, inspect_seal, inspect_second_seal
 from minutier.timestamp import inspect_token
 from storage import catalogue, journal, revocation
 from storage.archive import Archive
@@ -74,7 +75,11 @@ def write_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
             fetch(archive, deposit, "rendition", rendition)
         # The certificates of the time: those of today may have followed them.
         sealed = inspect_seal(deposit.manifest, deposit.seal)
-        own_lists = {f"crl-{n}": crl.public_bytes(Encoding.DER) for n, crl in enumerate(archive.crls, 1)}
+        seal_chain = list(dict.fromkeys((sealed.signer, *sealed.certificates)))
+        token_chain, second_chain = _token_chain(record), _second_chain(archive, deposit)
+        issuers = (*archive.roots, *seal_chain, *token_chain, *second_chain)
+        lists = [crl for crl in archive.crls if any(signed_by(crl, issuer) for issuer in issuers)]
+        own_lists = {f"crl-{n}": crl.public_bytes(Encoding.DER) for n, crl in enumerate(lists, 1)}
         parts = proof.ProofParts(
             archive_id=deposit.archive_id,
             original=original,
@@ -82,8 +87,10 @@ def write_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
             manifest=deposit.manifest,
             seal=deposit.seal,
             record=evidence.encode_record(record),
-            seal_chain=list(dict.fromkeys((sealed.signer, *sealed.certificates))),
-            token_chain=_token_chain(record),
+            seal_chain=seal_chain,
+            token_chain=token_chain,
+            second_seal=deposit.second_seal,
+            second_chain=second_chain,
             roots=archive.roots,
             entry=entry.entry,
             entry_index=entry.index,
@@ -127,6 +134,17 @@ def _numbered_entry(archive: Archive, connection: Connection, deposit: Deposit, 
     path = merkle.inclusion_proof(journal.leaves(connection, size), line.seq - 1)
     checkpoint = Checkpoint(ORIGIN, size, bytes(row["root"]))
     return _NumberedEntry(line.entry, line.seq - 1, checkpoint, row["note"].encode(), path, anchor)
+
+
+def _second_chain(archive: Archive, deposit: Deposit) -> list[x509.Certificate]:
+    """Give the certificates of the second seal, its signer's first, then its root; none without a second seal."""
+    if deposit.manifest is None or deposit.second_seal is None:
+        return []
+    sealed = inspect_second_seal(deposit.manifest, deposit.second_seal)
+    path = validate_path(
+        sealed.signer, sealed.certificates, archive.second_roots, sealed.signing_time, prefix=SECOND_PREFIX
+    )
+    return [*dict.fromkeys((sealed.signer, *sealed.certificates)), path.certificates[-1]]
 
 
 def _token_chain(record: evidence.EvidenceRecord) -> list[x509.Certificate]:

@@ -11,7 +11,7 @@ from minutier.errors import BadInputError, IntegrityFailureError, ServiceUnavail
 from minutier.events import Event, format_time
 from minutier.fingerprint import Fingerprint, fingerprint_file, parse_fingerprint
 from minutier.identifiers import is_archive_id
-from minutier.seal import check_seal
+from minutier.seal import check_seal, check_second_seal
 from storage import catalogue, journal
 from storage.archive import Archive
 from storage.catalogue import Copy, Deposit, StoredObject
@@ -150,7 +150,7 @@ def _expected(deposit: Deposit, role: str) -> Fingerprint | None:
 
 
 def require_sealed(archive: Archive, deposit: Deposit) -> None:
-    """Check the seal over the manifest as the catalogue gives it, at the time of its token.
+    """Check the seal over the manifest, and the second one where there is one, at the time of the token.
 
     Raises IntegrityFailureError when a part is missing, or with the codes of minutier.seal.
     """
@@ -163,6 +163,8 @@ def require_sealed(archive: Archive, deposit: Deposit) -> None:
     with archive.database.transaction() as connection:
         stamped_at = first_token(connection, deposit.archive_id).gen_time
     check_seal(deposit.manifest, deposit.seal, archive.roots, stamped_at, archive.crls)
+    if deposit.second_seal is not None:
+        check_second_seal(deposit.manifest, deposit.second_seal, archive.second_roots, stamped_at, archive.crls)
 
 
 def technical_metadata(archive: Archive, deposit: Deposit) -> dict[str, Any]:

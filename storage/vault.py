@@ -26,7 +26,7 @@ from storage.keys import encrypt_file, spool_altered
 from storage.placing import fingerprint_of, lock_version, place, require_there
 from storage.reception import SPOOL_NAMES, claimed, current
 
-_CATALOGUED = ("manifest", "seal")
+_SECOND_SEAL = "seal-mldsa65"
 
 
 def object_key(deposit: Deposit, role: str) -> str:
@@ -69,7 +69,7 @@ def commit_deposit(archive: Archive, archive_id: str) -> Deposit:
         return deposit
 
     def complete(connection: Connection) -> dict[str, str | int]:
-        needed = [part.role for part in sealed_parts(deposit)] + list(_CATALOGUED)
+        needed = [part.role for part in sealed_parts(deposit)] + list(_catalogued(deposit))
         placed = {(copy.role, copy.replica) for copy in catalogue.copies(connection, archive_id)}
         missing = [f"{role} on {s.name}" for role in needed for s in archive.replicas if (role, s.name) not in placed]
         missing += missing_batches(archive, connection, deposit.token_id)
@@ -173,6 +173,12 @@ def _document_key(archive: Archive, deposit: Deposit) -> str:
     return recipient
 
 
+def _catalogued(deposit: Deposit) -> dict[str, bytes | None]:
+    """Give, by role, the bytes of the objects that the catalogue holds; the second seal where there is one."""
+    second = {_SECOND_SEAL: deposit.second_seal} if deposit.second_seal is not None else {}
+    return {"manifest": deposit.manifest, "seal": deposit.seal, **second}
+
+
 def _sources(archive: Archive, deposit: Deposit) -> dict[str, tuple[Path, Fingerprint]]:
     """Give the clear file of each role and what its bytes must be: the sealed manifest says so, not the spool.
 
@@ -182,7 +188,7 @@ def _sources(archive: Archive, deposit: Deposit) -> dict[str, tuple[Path, Finger
         part.role: (archive.spooled(deposit.archive_id, SPOOL_NAMES[part.role]), part.fingerprint)
         for part in sealed_parts(deposit)
     }
-    for role, data in zip(_CATALOGUED, (deposit.manifest, deposit.seal), strict=True):
+    for role, data in _catalogued(deposit).items():
         if data is None:
             raise IntegrityFailureError(
                 "PART_MISSING", f"The deposit has no {role}.", remedy="Keep the instance as it is and report this."

@@ -18,11 +18,11 @@ from minutier.evidence import build_batch, encode_record, initial_record
 from minutier.fingerprint import fingerprint_bytes
 from minutier.manifest import Description, Part, encode_manifest
 from minutier.proof import ProofParts, assemble
-from minutier.seal import seal
+from minutier.seal import seal, second_seal
 from minutier.timestamp import build_request, inspect_token
 from minutier.trust import Trust
 from storage.dev_tsa import issue_token
-from tests.support.pki import NONCE, NOW, Pki, default_pki
+from tests.support.pki import NONCE, NOW, Pki, SecondSigner, default_pki
 
 ARCHIVE_ID = "0193a2f0-7c11-7abc-8def-0123456789ab"
 ORIGINAL = b"%PDF-1.7 the document as it was deposited\n" * 20
@@ -41,6 +41,7 @@ def make_parts(
     batch: int = 5,
     moment: datetime = NOW,
     archive_id: str = ARCHIVE_ID,
+    second: SecondSigner | None = None,
 ) -> ProofParts:
     """Make the parts of a proof: the third document of a batch, the fourth entry of a journal of seven."""
     pki = pki or default_pki()
@@ -66,6 +67,8 @@ def make_parts(
     )
     sealed = seal(manifest, pki.signer, moment)
     objects = [original, *([rendition] if rendition is not None else []), manifest, sealed]
+    second_sealed = second_seal(manifest, second, moment) if second else None
+    objects += [second_sealed] if second_sealed else []
     group = [hashlib.sha256(data).digest() for data in objects]
     others = [[hashlib.sha256(bytes((index, side))).digest() for side in (0, 1)] for index in range(batch - 1)]
     groups = [*others[:2], group, *others[2:]]
@@ -103,6 +106,8 @@ def make_parts(
         tree_root=tree_root,
         inclusion_path=merkle.inclusion_proof(leaves, 3),
         checkpoint=note,
+        second_seal=second_sealed,
+        second_chain=[*second.chain, second.root] if second else (),
     )
 
 
