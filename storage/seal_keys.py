@@ -212,6 +212,21 @@ def count(connection: Connection) -> list[KeyCount]:
     return [_count(row) for row in rows]
 
 
+def waiting(connection: Connection) -> list[dict[str, Any]]:
+    """Give the uses that no act took into the journal: `key`, `number`, `act`, `archive_id`, `reserved_at`."""
+    rows = connection.execute("SELECT * FROM seal_use ORDER BY reserved_at, number")
+    return [
+        {
+            "key": row["certificate_sha256"][:PREFIX],
+            "number": int(row["number"]),
+            "act": row["act"],
+            "archive_id": str(row["archive_id"] or ""),
+            "reserved_at": format_time(row["reserved_at"]),
+        }
+        for row in rows
+    ]
+
+
 def _count(row: dict[str, Any]) -> KeyCount:
     acts, numbers, waiting, shared, top = (int(row[name]) for name in ("acts", "numbers", "waiting", "shared", "top"))
     if row["certificate_sha256"] is None:
