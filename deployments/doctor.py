@@ -9,17 +9,19 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psycopg
 
 from deployments import instance
+from minutier.certificates import name_of
 from minutier.errors import MinutierError, PolicyRefusedError
 from storage.parse import open_store
 from storage.postgres_checks import check
 from storage.settings import Settings
+from storage.signers import open_signer
 from storage.worm import PROBE_PREFIX
 
 # Package and the feature that needs it.
@@ -53,6 +55,8 @@ ROOM = 5 * 2**30
 """Bytes free below which a warning is given."""
 CLOCK_TOLERANCE = 2.0
 """Seconds between this machine's clock and the database's."""
+NEAR_END = timedelta(days=60)
+"""Left to a sealing certificate when a warning is given."""
 TIME_ERROR = 5  # adjtimex(2): the kernel's clock is not synchronised
 
 
@@ -130,13 +134,7 @@ def _settings(settings: Settings) -> Iterator[Check]:
             "the development authority: its tokens have no legal value",
             "Set MINUTIER_TSA_URLS to qualified authorities.",
         )
-    if settings.seal_certificate is None:
-        yield Check(
-            "sealing key",
-            "warning",
-            "the development key: its seals have no legal value",
-            "Set seal_certificate, and seal_key or a device, to a qualified seal of yours.",
-        )
+    yield _sealing_key(settings)
     if settings.prefect_api_url is None and settings.prefect_auth_file is None:
         yield Check(
             "prefect access",
@@ -144,6 +142,22 @@ def _settings(settings: Settings) -> Iterator[Check]:
             "every user of this machine can start runs through the loopback interface",
             "On a shared machine, set MINUTIER_PREFECT_AUTH_FILE to a file with a line user:password.",
         )
+
+
+def _sealing_key(settings: Settings) -> Check:
+    """Open the key that the settings name, as sealing would: a device is logged in to."""
+    if settings.seal_certificate is None:
+        detail = "the development key: its seals have no legal value"
+        remedy = "Set seal_certificate, and seal_key or a device, to a qualified seal of yours."
+        return Check("sealing key", "warning", detail, remedy)
+    try:
+        signer = open_signer(settings, Path(), Path())
+    except MinutierError as error:
+        return Check("sealing key", "missing", error.message, error.remedy)
+    leaf = signer.chain[0]
+    level = "ok" if leaf.not_valid_after_utc > datetime.now(UTC) + NEAR_END else "warning"
+    remedy = "" if level == "ok" else "Get the next certificate, name it in the settings, then: minutier key rotate"
+    return Check("sealing key", level, f"{name_of(leaf)}, until {leaf.not_valid_after_utc:%Y-%m-%d}", remedy)
 
 
 def _replicas(settings: Settings) -> Iterator[Check]:

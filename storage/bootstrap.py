@@ -108,7 +108,11 @@ def _kinds(settings: Settings, database: Database) -> list[str]:
 
 def _install_keys(archive: Archive) -> None:
     """Take the first sealing key of each kind into use; a later one is taken by `rotate` alone."""
+    with archive.database.transaction() as connection:
+        known = {key.kind for key in seal_keys.keys(connection)}
     for sealer in filter(None, (archive.signer, archive.second_signer)):
+        if sealer.kind in known:
+            continue  # the device of a key is not asked for anything before it must seal
         with archive.database.transaction() as connection:
             seal_keys.register(connection, sealer.kind, sealer.chain[0], archive.clock())
 

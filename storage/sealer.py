@@ -33,12 +33,13 @@ class Sealed:
 class Sealer:
     """A `Signer` whose uses are counted; another process may rotate the key under it, and it takes the new one.
 
-    `load` opens the key that is on the disk or in the device now. Safe to share between threads.
+    `load` opens the key that is on the disk or in the device now, when the first seal asks for it: an archive whose
+    device is away still reads and verifies. Safe to share between threads.
     """
 
     def __init__(self, database: Database, load: Callable[[], Signer], kind: str = seal_keys.SEAL) -> None:
         self._database, self._load, self._kind = database, load, kind
-        self._signer = load()
+        self._signer: Signer | None = None
         self._lock = threading.Lock()
 
     @property
@@ -49,7 +50,7 @@ class Sealer:
     @property
     def chain(self) -> Sequence[x509.Certificate]:
         """Give the certificates of the key in use, leaf first."""
-        return self._signer.chain
+        return self._opened().chain
 
     def sign(self, tbs: bytes) -> bytes:
         """Sign as a bare `Signer` does: counted, and left among the uses that no act took into the journal."""
@@ -65,8 +66,14 @@ class Sealer:
         made = (seal if self._kind == seal_keys.SEAL else second_seal)(content, signer, at)
         return Sealed(made, signer.chain[0], self._kind, number)
 
+    def _opened(self) -> Signer:
+        with self._lock:
+            if self._signer is None:
+                self._signer = self._load()
+            return self._signer
+
     def _reserve(self, act: str, archive_id: str) -> tuple[Signer, int]:
-        signer = self._signer
+        signer = self._opened()
         number = seal_keys.reserve(self._database, signer.chain[0], act, archive_id)
         if number is None:  # rotated by another process, perhaps: look again, once
             with self._lock:

@@ -1,7 +1,7 @@
 """Sealing keys behind the port `minutier.seal.Signer`: files, encrypted or not, and PKCS#11 devices.
 
 Secrets are files of their owner alone. A key is taken only when it is of the kind that its seal needs and when its
-certificate is its own; a mistake is said when the archive opens, not when a document waits.
+certificate is its own. `minutier doctor` opens it, so that a mistake need not be found by a document that waits.
 """
 
 from __future__ import annotations

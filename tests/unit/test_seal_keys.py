@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from deployments import doctor
 from minutier import cms, seal
 from minutier.certificates import encode_pem, load_crl
 from minutier.errors import BadInputError, IntegrityFailureError, MinutierError, PolicyRefusedError
@@ -403,3 +405,40 @@ def test_the_signature_of_a_seal_is_of_the_key_that_the_journal_names(rig):
     deposit = rig.deposit()
     signed = cms.parse(deposit.seal, "SEAL")
     assert entries(rig, "deposit:sealed")[0]["seal_key"] == seal_keys.fingerprint(signed.signer)[:16]
+
+
+def test_a_device_that_is_away_keeps_nobody_from_reading(rig):
+    deposit = rig.deposit()
+    home = rig.archive.settings.home
+    (home / "minutier.toml").write_text(
+        'seal_certificate = "gone.pem"\nseal_pkcs11_module = "/nowhere.so"\nseal_pkcs11_token = "t"\n'
+        'seal_pkcs11_label = "l"\nseal_pin_file = "gone"\n'
+    )
+    environment = {"MINUTIER_DATABASE_URL": rig.archive.settings.database_url, "MINUTIER_TSA_URLS": "http://tsa.test/"}
+    opened = open_archive(load_settings(home, environment))
+    away = dataclasses.replace(opened, clock=rig.clock, replicas=rig.archive.replicas)
+    target = rig.folder / "P.zip"
+    export_proof(away, deposit, target)
+    assert judged(rig, target).verdict is Verdict.PASSED
+    refusal("SEAL_CERTIFICATE", away.signer.seal, b"{}", rig.clock(), "test")
+    assert [count.key.uses for count in counts(rig)] == [2]
+    away.database.close()
+
+
+def test_the_doctor_opens_the_sealing_key(rig):
+    settings = rig.archive.settings
+    found = doctor._sealing_key(settings)
+    assert (found.level, "no legal value" in found.detail) == ("warning", True)
+    pki = new_pki("Qualified", rig.clock())
+    archive = named_key(rig, pki, "first")
+    assert doctor._sealing_key(archive.settings).level == "ok"
+    (settings.home / "first.key").chmod(0o644)
+    found = doctor._sealing_key(archive.settings)
+    assert (found.level, "chmod" in found.remedy) == ("missing", True)
+    archive.database.close()
+    ending = archive.settings.model_copy(update={"seal_certificate": settings.home / "ending.pem"})
+    (settings.home / "first.key").chmod(0o600)
+    leaf = issue("Ending", pki.seal_key, issuer=(pki.root, pki.root_key), end=rig.clock() + timedelta(days=30))
+    (settings.home / "ending.pem").write_bytes(encode_pem([leaf]))
+    found = doctor._sealing_key(ending)
+    assert (found.level, "minutier key rotate" in found.remedy) == ("warning", True)
