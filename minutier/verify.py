@@ -20,6 +20,7 @@ import hashlib
 import zlib
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,11 @@ def _check_second_chain(run: Run) -> set[x509.Certificate]:
         embedded = set(run.second.certificates) if run.second else set(chain)
         if run.second and (not chain or chain[0] != run.second.signer or set(chain) != embedded - {root}):
             run.failed("CERTIFICATE_MISMATCH", proof.SECOND_CHAIN, "These are not the certificates of the second seal.")
+        above = (root, *chain[1:])
+        if not certificates.issued(root, root) or not all(
+            any(map(partial(certificates.issued, each), above)) for each in chain
+        ):
+            run.failed("CERTIFICATE_MISMATCH", proof.SECOND_CHAIN, "They do not lead to the root that comes with them.")
         if run.trust.second_roots and root not in run.trust.second_roots:
             message = "The root of the second seal that comes with the proof is not one of yours."
             run.failed("ROOT_FOREIGN", proof.SECOND_CHAIN, message)
