@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -17,6 +16,7 @@ from storage.catalogue import Deposit
 from storage.evidence_store import keep_token, leaves_of, members, start_chain
 from storage.keys import spool_altered
 from storage.reception import RUNGS_WITH_FILE, claimed, current
+from storage.resealing import journal_seals, require_standing_seals, seal_manifest, with_standing_seals
 
 
 def seal_deposit(archive: Archive, archive_id: str, software: Mapping[str, str]) -> Deposit:
@@ -47,20 +47,14 @@ def _seal(archive: Archive, deposit: Deposit, software: Mapping[str, str]) -> No
         software=dict(software),
     )
     manifest = encode_manifest(description, parts(archive, deposit))
-    sealed = archive.signer.seal(manifest, now, "manifest", deposit.archive_id)
-    second = (
-        archive.second_signer.seal(manifest, now, "manifest", deposit.archive_id) if archive.second_signer else None
-    )
+    sealed, second = seal_manifest(archive, manifest, now, deposit.archive_id)
     with archive.database.transaction() as connection:
-        details: dict[str, str | int] = {"manifest_sha256": hashlib.sha256(manifest).hexdigest()}
-        for each in filter(None, (sealed, second)):
-            details |= each.journaled(connection)
         catalogue.advance(
             connection,
             deposit,
             "SEALED",
             now,
-            details=details,
+            details=journal_seals(connection, manifest, sealed, second),
             manifest=manifest,
             seal=sealed.signature,
             second_seal=second.signature if second else None,
@@ -93,7 +87,7 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     """
     with archive.database.transaction() as connection:
         waiting = [catalogue.get(connection, archive_id) for archive_id in archive_ids]
-    waiting = [deposit for deposit in waiting if deposit.state == "SEALED"]
+    waiting = with_standing_seals(archive, [deposit for deposit in waiting if deposit.state == "SEALED"])
     if not waiting:
         return None
     root, paths = build_batch([members(deposit)["sha256"] for deposit in waiting])
@@ -104,6 +98,7 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     now = archive.clock()
     values, leaves = leaves_of(paths, "sha256")
     with archive.database.transaction() as connection:
+        require_standing_seals(connection, waiting, token.gen_time)
         token_id = keep_token(connection, token, stamped.url, root, values, "sha256")
         revocation.keep(connection, token_id, stamped.revocation, gen_time=token.gen_time, at=now)
         for deposit, leaf in zip(waiting, leaves, strict=True):

@@ -25,10 +25,11 @@ from storage.bootstrap import open_archive
 from storage.dev_ca import key_in_use
 from storage.key_acts import loader, revoke, rotate
 from storage.proofs import export_proof
-from storage.sealing import seal_deposit
+from storage.reception import current
+from storage.sealing import seal_deposit, stamp_batch
 from storage.settings import load_settings
 from tests.support.pki import default_pki, issue, new_key, new_pki
-from tests.support.rig import pass_screening
+from tests.support.rig import carry, pass_screening
 
 
 def refusal(code: str, act, *arguments) -> MinutierError:
@@ -292,7 +293,7 @@ def test_after_a_revocation_seals_of_before_stand_and_later_ones_do_not(rig):
     assert [details["reason"] for details in entries(rig, "key:revoked")] == ["keyCompromise"]
 
 
-def test_a_proof_forged_with_a_revoked_key_fails(rig):
+def test_a_proof_forged_with_a_revoked_key_fails(rig, monkeypatch):
     stolen = loader(rig.archive.settings, seal_keys.SEAL)()
     revoke(rig.archive, keys(rig)[0].name, "keyCompromise")
     rotate(rig.archive)
@@ -309,6 +310,9 @@ def test_a_proof_forged_with_a_revoked_key_fails(rig):
             return type(sealed)(seal.seal(content, stolen, at), sealed.certificate, sealed.kind, sealed.number)
 
     object.__setattr__(rig.archive, "signer", Thief())
+    # The thief's own archive looks at no list.
+    monkeypatch.setattr("storage.sealing.with_standing_seals", lambda _, waiting: waiting)
+    monkeypatch.setattr("storage.sealing.require_standing_seals", lambda *_: None)
     forged = proof_of(rig, rig.deposit())
     report = judged(rig, forged)
     assert report.verdict is Verdict.FAILED
@@ -442,3 +446,54 @@ def test_the_doctor_opens_the_sealing_key(rig):
     (settings.home / "ending.pem").write_bytes(encode_pem([leaf]))
     found = doctor._sealing_key(ending)
     assert (found.level, "minutier key rotate" in found.remedy) == ("warning", True)
+
+
+def sealed_and_waiting(rig):
+    deposit = rig.deliver()
+    pass_screening(rig.archive, deposit.archive_id)
+    return seal_deposit(rig.archive, deposit.archive_id, {})
+
+
+def test_a_document_that_waits_for_its_token_when_its_key_is_revoked_is_sealed_again(rig):
+    waiting = sealed_and_waiting(rig)
+    revoke(rig.archive, keys(rig)[0].name, "keyCompromise")
+    refusal("SEAL_KEY_NOT_ACTIVE", stamp_batch, rig.archive, [waiting.archive_id])
+    assert current(rig.archive, waiting.archive_id).state == "SEALED"
+    made = rotate(rig.archive)
+    rig.clock.advance(60)
+    (deposit,) = carry(rig.archive, [waiting.archive_id])
+    assert (deposit.manifest, deposit.seal == waiting.seal) == (waiting.manifest, False)
+    report = judged(rig, proof_of(rig, deposit))
+    assert (report.verdict, report.findings) == (Verdict.PASSED, ())
+    assert [(each["seal_key"] == made.name, each.get("again")) for each in entries(rig, "deposit:sealed")] == [
+        (False, None),
+        (True, "revoked"),
+    ]
+    assert all(not count.trouble for count in counts(rig))
+
+
+def test_a_token_that_came_after_the_revocation_is_not_kept(rig):
+    waiting = sealed_and_waiting(rig)
+    name, answer = keys(rig)[0].name, rig.archive.tsa.answer
+
+    def revoked_meanwhile(request):
+        revoke(rig.archive, name, "keyCompromise")
+        return answer(request)
+
+    object.__setattr__(rig.archive.tsa, "answer", revoked_meanwhile)
+    error = refusal("SEAL_KEY_REVOKED", stamp_batch, rig.archive, [waiting.archive_id])
+    assert error.retryable
+    with rig.archive.database.transaction() as connection:
+        assert connection.execute("SELECT 1 FROM token").fetchall() == []
+    object.__setattr__(rig.archive.tsa, "answer", answer)
+    rotate(rig.archive)
+    rig.clock.advance(60)
+    assert carry(rig.archive, [waiting.archive_id])[0].state == "ARCHIVED"
+
+
+def test_a_retired_key_keeps_its_seals_that_wait(rig):
+    waiting = sealed_and_waiting(rig)
+    rotate(rig.archive)
+    (deposit,) = carry(rig.archive, [waiting.archive_id])
+    assert deposit.seal == waiting.seal
+    assert judged(rig, proof_of(rig, deposit)).verdict is Verdict.PASSED

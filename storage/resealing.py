@@ -1,0 +1,90 @@
+"""Seals that a revocation overtook before a token dated them: no verifier accepts these, so they are made again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+
+from minutier import cms
+from minutier.errors import ServiceUnavailableError
+from minutier.seal import SEAL_PREFIX, SECOND_PREFIX
+from storage import catalogue, seal_keys
+from storage.archive import Archive
+from storage.catalogue import Deposit
+from storage.database import Connection
+from storage.reception import claimed, current
+from storage.sealer import Sealed
+
+
+def seal_manifest(archive: Archive, manifest: bytes, at: datetime, archive_id: str) -> tuple[Sealed, Sealed | None]:
+    """Seal a manifest: once, and a second time where the settings ask for it."""
+    sealed = archive.signer.seal(manifest, at, "manifest", archive_id)
+    second = archive.second_signer.seal(manifest, at, "manifest", archive_id) if archive.second_signer else None
+    return sealed, second
+
+
+def journal_seals(
+    connection: Connection, manifest: bytes, sealed: Sealed, second: Sealed | None
+) -> dict[str, str | int]:
+    """Settle the uses of the keys in the act's transaction; gives the details of its journal entry."""
+    details: dict[str, str | int] = {"manifest_sha256": hashlib.sha256(manifest).hexdigest()}
+    for each in filter(None, (sealed, second)):
+        details |= each.journaled(connection)
+    return details
+
+
+def with_standing_seals(archive: Archive, waiting: Sequence[Deposit]) -> list[Deposit]:
+    """Give SEALED deposits as they are, or sealed again over the same manifest where their key is revoked by now.
+
+    Raises PolicyRefusedError (`SEAL_KEY_NOT_ACTIVE`) when there is no other key yet: they wait.
+    """
+    with archive.database.transaction() as connection:
+        revoked = _revoked(connection)
+    return [_sealed_again(archive, deposit) if _signers(deposit, revoked) else deposit for deposit in waiting]
+
+
+def require_standing_seals(connection: Connection, deposits: Sequence[Deposit], gen_time: datetime) -> None:
+    """Refuse a token over seals whose key was revoked meanwhile; ServiceUnavailableError (`SEAL_KEY_REVOKED`)."""
+    gone = {sha256: since for sha256, since in _revoked(connection).items() if since <= gen_time}
+    if any(_signers(deposit, gone) for deposit in deposits):
+        raise ServiceUnavailableError(
+            "SEAL_KEY_REVOKED",
+            "The sealing key was revoked while the time-stamp was asked for.",
+            remedy="Nothing is lost: run the same command again, the seal is made with the new key.",
+        )
+
+
+def _revoked(connection: Connection) -> dict[str, datetime]:
+    return {key.sha256: key.revoked_at for key in seal_keys.keys(connection) if key.revoked_at is not None}
+
+
+def _signers(deposit: Deposit, among: dict[str, datetime]) -> set[str]:
+    """Give the keys of a deposit's seals that are among some; nothing is read when there are none."""
+    if not among:
+        return set()
+    seals = ((deposit.seal, SEAL_PREFIX), (deposit.second_seal, SECOND_PREFIX))
+    found = {seal_keys.fingerprint(cms.parse(data, prefix).signer) for data, prefix in seals if data is not None}
+    return found & set(among)
+
+
+def _sealed_again(archive: Archive, deposit: Deposit) -> Deposit:
+    with claimed(archive, deposit.archive_id, "SEALED") as held:
+        if held is not None and held.manifest is not None:
+            with archive.database.transaction() as connection:
+                overtaken = _signers(held, _revoked(connection))
+            if overtaken:
+                now = archive.clock()
+                sealed, second = seal_manifest(archive, held.manifest, now, held.archive_id)
+                with archive.database.transaction() as connection:
+                    details = journal_seals(connection, held.manifest, sealed, second) | {"again": "revoked"}
+                    catalogue.advance(
+                        connection,
+                        held,
+                        "SEALED",
+                        now,
+                        details=details,
+                        seal=sealed.signature,
+                        second_seal=second.signature if second else None,
+                    )
+    return current(archive, deposit.archive_id)
