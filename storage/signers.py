@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from minutier.certificates import load_pem, name_of
 from minutier.errors import BadInputError, PolicyRefusedError
 from minutier.seal import Signer
+from storage.files import write_durably
 from storage.pkcs11_signer import open_device_signer
 from storage.settings import Settings
 
@@ -63,7 +64,31 @@ def open_signer(settings: Settings, key_file: Path, certificate_file: Path) -> S
         )
     chain = load_chain(settings.seal_certificate)
     _require_curve(chain[0].public_key(), settings.seal_certificate)
-    return open_device_signer(module, token, settings.seal_pkcs11_label or "", _secret_line(pin_file), chain)
+    pin, memory = _secret_line(pin_file), settings.home / "run" / "refused-pin"
+    _require_untried(pin_file, memory)
+    try:
+        signer = open_device_signer(module, token, settings.seal_pkcs11_label or "", pin, chain)
+    except BadInputError as error:
+        if error.code == "SEAL_PIN":
+            write_durably(memory, _state_of(pin_file), mode=0o600)
+        raise
+    memory.unlink(missing_ok=True)
+    return signer
+
+
+def _require_untried(pin_file: Path, memory: Path) -> None:
+    """Refuse a PIN that the device refused before: scheduled runs that try again and again would lock the device."""
+    if memory.exists() and memory.read_bytes() == _state_of(pin_file):
+        raise _bad(
+            "SEAL_PIN",
+            f"The device refused the PIN in {pin_file}, and the file has not changed since: it is not tried again.",
+            f"Correct the PIN. If it was right (the device was locked, and is no more), delete {memory}.",
+        )
+
+
+def _state_of(pin_file: Path) -> bytes:
+    found = pin_file.stat()
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}\n".encode()
 
 
 def load_signer(key_file: Path, certificate_file: Path, passphrase_file: Path | None = None) -> FileSigner:

@@ -213,6 +213,7 @@ def device(tmp_path_factory):
     made.put("seals", "p384", ec.generate_private_key(ec.SECP384R1()), "04")
     made.put("seals", "rsa", rsa_key(), "05")
     made.put(made.token("closed"), "seal", PKI.seal_key)
+    made.put(made.token("unopened"), "seal", PKI.seal_key)
     yield made
     pkcs11.unload(str(module))
     if before is None:
@@ -316,6 +317,30 @@ def test_the_settings_name_a_device(device, files):
     pin.chmod(0o600)
     files.chain(issue("P-384", ec.generate_private_key(ec.SECP384R1())))
     refusal("SEAL_KEY", open_signer, chosen, Path(), Path())
+
+
+def test_a_pin_that_was_refused_is_not_tried_again_until_it_changes(device, files, monkeypatch):
+    # A device locks after some wrong tries, and runs are scheduled.
+    from storage import signers
+
+    tries = []
+    whole = signers.open_device_signer
+    monkeypatch.setattr(signers, "open_device_signer", lambda *given: tries.append(given) or whole(*given))
+    pin, chain = files.secret("pin", b"0000\n"), files.chain(PKI.seal)
+    named = {
+        "MINUTIER_SEAL_PKCS11_MODULE": str(device.module), "MINUTIER_SEAL_PKCS11_TOKEN": "unopened",
+        "MINUTIER_SEAL_PKCS11_LABEL": "seal", "MINUTIER_SEAL_PIN_FILE": str(pin),
+        "MINUTIER_SEAL_CERTIFICATE": str(chain),
+    }  # fmt: skip
+    chosen = load_settings(files.folder, named)
+    for _ in range(3):
+        refusal("SEAL_PIN", open_signer, chosen, Path(), Path())
+    assert len(tries) == 1
+    files.secret("pin", f"{PIN}\n".encode())
+    for _ in range(2):
+        assert seals(open_signer(chosen, Path(), Path()))
+    assert len(tries) == 3
+    assert not (files.folder / "run" / "refused-pin").exists()
 
 
 def test_the_private_key_stays_in_the_device(device):
