@@ -23,7 +23,7 @@ from storage.database import Database
 from storage.dev_ca import DevelopmentCa, authority_of
 from storage.dev_keys import SECOND_FOLDER, second_authority_of
 from storage.evidence_store import adopt_whole_records
-from storage.key_acts import loader, places_of
+from storage.key_acts import loader, places_of, require_acceptable
 from storage.keys import KeyRing
 from storage.parse import open_store
 from storage.ports import ObjectStore
@@ -113,6 +113,7 @@ def _install_keys(archive: Archive) -> None:
     for sealer in filter(None, (archive.signer, archive.second_signer)):
         if sealer.kind in known:
             continue  # the device of a key is not asked for anything before it must seal
+        require_acceptable(archive, sealer.kind, sealer)
         with archive.database.transaction() as connection:
             seal_keys.register(connection, sealer.kind, sealer.chain[0], archive.clock())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from minutier.errors import BadInputError
+from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError
 from minutier.seal import SEAL_PREFIX, SECOND_PREFIX, Signer, check_sealing_chain
 from storage import dev_keys, seal_keys
 from storage.archive import Archive
@@ -49,8 +49,7 @@ def rotate(archive: Archive, kind: str = SEAL) -> SealKey:
     """Seal with another key from now on: the one that the settings name by now, or a new one of the development CA.
 
     Cut short anywhere, the same call ends it. Raises BadInputError (`KEY_NOT_NEW` when the settings still name the key
-    in use, `NO_SECOND_SEAL`), IntegrityFailureError (`SEAL_CHAIN`, `SEAL_PURPOSE`… when no verifier would accept the
-    new key's seals), PolicyRefusedError (`ROOT_KEY_ABSENT`).
+    in use, `NO_SECOND_SEAL`), PolicyRefusedError (`SEAL_KEY_NOT_ACCEPTED`, `ROOT_KEY_ABSENT`).
     """
     if kind != SEAL and archive.second_signer is None:
         raise BadInputError(
@@ -66,14 +65,30 @@ def rotate(archive: Archive, kind: str = SEAL) -> SealKey:
         if ours and seal_keys.fingerprint(signer.chain[0]) in known:
             dev_keys.issue(folder, now)
             signer = load()
-        prefix, roots = (SEAL_PREFIX, archive.roots) if kind == SEAL else (SECOND_PREFIX, archive.second_roots)
-        check_sealing_chain(signer.chain, roots, now, archive.crls, prefix=prefix)
+        require_acceptable(archive, kind, signer)
         with archive.database.transaction() as connection:
             seal_keys.replace(connection, kind, signer.chain[0], now)
             made = seal_keys.find(connection, seal_keys.fingerprint(signer.chain[0]))
         if ours:
             dev_keys.drop_former_keys(folder)
     return made
+
+
+def require_acceptable(archive: Archive, kind: str, signer: Signer) -> None:
+    """Refuse, before it is used, a key whose seals no verifier with our anchors would accept now.
+
+    Raises PolicyRefusedError (`SEAL_KEY_NOT_ACCEPTED`).
+    """
+    prefix, roots = (SEAL_PREFIX, archive.roots) if kind == SEAL else (SECOND_PREFIX, archive.second_roots)
+    try:
+        check_sealing_chain(signer.chain, roots, archive.clock(), archive.crls, prefix=prefix)
+    except IntegrityFailureError as error:
+        raise PolicyRefusedError(
+            "SEAL_KEY_NOT_ACCEPTED",
+            f"No verifier would accept seals of this key: {error.message}",
+            remedy="Put the root of its issuer in the trust directory, or name another sealing certificate.",
+            clause=error.clause,
+        ) from error
 
 
 def revoke(archive: Archive, name: str, reason: str) -> tuple[SealKey, bool]:

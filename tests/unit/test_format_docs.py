@@ -172,6 +172,11 @@ def test_the_attributes_of_the_seal():
     }  # fmt: skip
 
 
+def test_the_attributes_of_a_second_seal():
+    attribute = cms.attribute(cms.MESSAGE_DIGEST, der.octets(hashlib.sha512(manifest()).digest())).hex()
+    assert f"`{attribute}`" in page("seal")
+
+
 def test_the_container_and_the_index(tmp_path):
     container.pack({"a": b""}, tmp_path / "a.zip")
     assert blocks("proof") == [(tmp_path / "a.zip").read_bytes().hex()]

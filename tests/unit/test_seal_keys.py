@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from deployments import doctor
 from minutier import cms, seal
 from minutier.certificates import encode_pem, load_crl
-from minutier.errors import BadInputError, IntegrityFailureError, MinutierError, PolicyRefusedError
+from minutier.errors import BadInputError, MinutierError, PolicyRefusedError
 from minutier.report import Verdict
 from minutier.seal import check_seal
 from minutier.trust import load_trust
@@ -374,7 +374,7 @@ def test_a_key_of_the_settings_is_taken_into_use_by_rotate(rig):
     trust = rig.archive.settings.trust_dir
     archive = named_key(rig, pki, "first")
     refusal("SEAL_KEY_NOT_ACTIVE", archive.signer.seal, b"{}", rig.clock(), "test")
-    assert isinstance(refusal("SEAL_CHAIN", rotate, archive), IntegrityFailureError)
+    assert "trust directory" in refusal("SEAL_KEY_NOT_ACCEPTED", rotate, archive).remedy
     archive.database.close()
     (trust / "qualified.pem").write_bytes(encode_pem([pki.root]))
     archive = named_key(rig, pki, "first")
@@ -397,7 +397,18 @@ def test_a_certificate_for_another_purpose_is_not_taken(rig):
     archive = named_key(rig, pki, "tsa", pki.tsa_key)
     shutil.copy(rig.archive.settings.home / "tsa.pem", rig.archive.settings.home / "kept.pem")
     (rig.archive.settings.home / "tsa.pem").write_bytes(encode_pem([pki.tsa]))
-    refusal("SEAL_PURPOSE", rotate, archive)
+    assert "not a certificate for sealing" in refusal("SEAL_KEY_NOT_ACCEPTED", rotate, archive).message
+    archive.database.close()
+
+
+def test_the_first_key_of_an_archive_is_one_that_verifiers_accept(rig):
+    superuser(rig, "DELETE FROM seal_use", "DELETE FROM seal_key")
+    pki = new_pki("Qualified", rig.clock())
+    refusal("SEAL_KEY_NOT_ACCEPTED", named_key, rig, pki, "first")
+    assert keys(rig) == []
+    (rig.archive.settings.trust_dir / "qualified.pem").write_bytes(encode_pem([pki.root]))
+    archive = named_key(rig, pki, "first")
+    assert archive.signer.seal(b"{}", rig.clock(), "test").number == 1
     archive.database.close()
 
 
