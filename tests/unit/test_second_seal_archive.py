@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
+from minutier.algorithm_dates import AlgorithmDates, published_dates
 from minutier.certificates import load_pem
 from minutier.errors import IntegrityFailureError, MinutierError
+from minutier.evidence import decode_record
 from minutier.report import Verdict
 from minutier.seal import check_second_seal
 from minutier.trust import load_trust
 from minutier.verify import verify
-from storage import catalogue, seal_keys
+from storage import catalogue, renewal, seal_keys
 from storage.bootstrap import open_archive
 from storage.key_acts import revoke, rotate
 from storage.proofs import export_proof
@@ -22,6 +24,7 @@ from storage.reading import require_sealed
 from storage.reception import current
 from storage.seal_keys import SECOND
 from storage.settings import load_settings
+from tests.support.authority import change_authority
 from tests.support.bundle import unpack
 
 
@@ -144,3 +147,24 @@ def test_its_keys_that_are_gone_are_never_made_again_in_silence(second):
             open_archive(second.archive.settings)
         assert caught.value.code == "KEYS_MISSING"
     assert not folder.exists()
+
+
+def test_it_stays_a_member_of_the_evidence_when_a_hash_ends(second):
+    deposits = [second.deposit(b"one", "R-1"), second.deposit(b"two", "R-2")]
+    second.clock.advance(60)
+    second = change_authority(second, end=second.clock() + timedelta(days=7300), strong=True)
+    dates = published_dates()
+    broken = second.clock() + timedelta(days=30)
+    dates = AlgorithmDates("a drill", {**dates.ends, "sha256": broken})
+    second.archive = dataclasses.replace(second.archive, dates=dates)
+    assert renewal.renew(second.archive).documents_rehashed == 2
+    trust = dataclasses.replace(load_trust(second.archive.settings.trust_dir), dates=dates)
+    for deposit in deposits:
+        bundle = proof_of(second, deposit)
+        found = verify(bundle, trust, broken + timedelta(days=365))
+        assert (found.verdict, found.findings) == (Verdict.PASSED, ())
+        record = decode_record(unpack(bundle)["evidence.ers"])
+        assert [(chain[0].algorithm, len(chain[0].path[0])) for chain in record.chains] == [
+            ("sha256", 4),
+            ("sha3_512", 4),
+        ]
