@@ -36,7 +36,7 @@ BOUNCY_CASTLE = [f"/usr/share/java/{name}.jar" for name in ("bcprov", "bcpkix", 
 
 @dataclass(frozen=True)
 class Question:
-    """What a verifier is asked: whether `subject` proves `data` at `moment` under these roots and revocation lists.
+    """What a verifier is asked: whether `subject` proves `data` at `moment` under these roots and revocation data.
 
     `kind` is record (an evidence record over the group of `data`), seal or token (over the one item of `data`).
     """
@@ -48,6 +48,7 @@ class Question:
     moment: datetime
     roots: tuple[x509.Certificate, ...]
     crls: tuple[x509.CertificateRevocationList, ...]
+    ocsp: tuple[bytes, ...] = ()  # responses in DER; those of Java only
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def _file(data: bytes, folder: Path) -> Path:
 def _trust(question: Question, folder: Path) -> Path:
     files = {f"{number}.pem": root.public_bytes(Encoding.PEM) for number, root in enumerate(question.roots)}
     files |= {f"{number}.crl": crl.public_bytes(Encoding.DER) for number, crl in enumerate(question.crls)}
+    files |= {f"{number}.ocsp": response for number, response in enumerate(question.ocsp)}
     path = folder / ("trust-" + hashlib.sha256(b"".join(files.values())).hexdigest())
     if not path.exists():
         path.mkdir()
