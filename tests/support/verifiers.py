@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from minutier import evidence
 from minutier.errors import IntegrityFailureError
+from minutier.ocsp import load_ocsp
 from minutier.report import Finding
 from minutier.seal import check_seal
 from minutier.timestamp import check_token
@@ -48,7 +49,7 @@ class Question:
     moment: datetime
     roots: tuple[x509.Certificate, ...]
     crls: tuple[x509.CertificateRevocationList, ...]
-    ocsp: tuple[bytes, ...] = ()  # responses in DER; those of Java only
+    ocsp: tuple[bytes, ...] = ()  # responses in DER, for records
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ def _our_findings(question: Question) -> list[Finding]:
     record = evidence.decode_record(question.subject)
     digests = {name: [hashlib.new(name, data).digest() for data in question.data] for name in evidence.SIZES}
     evidence.check_record(record, digests)
-    run = Run(None, Trust(roots), question.moment, "", crls=crls)
+    answers = {str(number): load_ocsp(response) for number, response in enumerate(question.ocsp)}
+    run = Run(None, Trust(roots), question.moment, "", crls=crls, answers=answers)
     check_stamps(run, record, [f"stamp {number}" for number in range(len(record.stamps))])
     return run.findings
