@@ -16,10 +16,11 @@ bouncy_castle=/usr/share/java/bcprov.jar:/usr/share/java/bcpkix.jar:/usr/share/j
 say() { printf 'verifiers.sh: %s\n' "$*" >&2; }
 
 # Another source or pin is another folder: what is there is never out of date.
-key=$(cd "$sources" && sha256sum -- *.java jars.sha256 pom.xml | sha256sum | cut -c 1-16)
+jars=$cache/dss-$(sha256sum <"$sources/jars.sha256" | cut -c 1-16)
+key=$(cd "$sources" && sha256sum -- *.java jars.sha256 | sha256sum | cut -c 1-16)
 folder=$cache/verifiers-$key
 
-if [ -e "$folder/ready" ] && [ -e /usr/share/java/bcpkix.jar ] && command -v java >/dev/null; then
+if [ -d "$folder/jars/" ] && [ -e /usr/share/java/bcpkix.jar ] && command -v java >/dev/null; then
     printf '%s\n' "$folder"
     exit 0
 fi
@@ -30,7 +31,7 @@ fi
 
 missing=''
 command -v javac >/dev/null || missing="$missing default-jdk-headless"
-command -v mvn >/dev/null || missing="$missing maven"
+[ -d "$jars" ] || command -v mvn >/dev/null || missing="$missing maven"
 for name in bcprov bcpkix bcutil; do
     [ -e "/usr/share/java/$name.jar" ] || missing="$missing lib$name-java"
 done
@@ -44,24 +45,32 @@ aside=$(mktemp -d "$cache/.verifiers.XXXXXX")
 trap 'rm -rf "$aside"' EXIT
 trap 'exit 130' INT TERM
 
-say "fetching EU DSS (about 40 jars, 17 MB, and what Maven itself needs)..."
-if ! mvn -q -B -ntp -f "$sources/pom.xml" -Dmaven.repo.local="$cache/maven" dependency:copy-dependencies \
-    -DoutputDirectory="$aside/jars" >"$aside/log" 2>&1; then
-    tail -n 20 "$aside/log" >&2
-    say "Maven could not fetch them (above). Check the network and the mirrors in settings.xml, then run it again."
-    exit 3
-fi
-if ! (cd "$aside/jars" && sha256sum --check --strict --quiet "$sources/jars.sha256" >&2) ||
-    [ "$(find "$aside/jars" -name '*.jar' | wc -l)" -ne "$(wc -l <"$sources/jars.sha256")" ]; then
-    say "the jars are not those that tests/independent/java/jars.sha256 names: nothing is kept."
-    exit 3
+# A rename: two runs at once end with one whole folder.
+keep() {
+    mv -T "$1" "$2" 2>/dev/null || [ -d "$2" ] || { say "$2 is in the way: remove it."; exit 3; }
+}
+
+if [ ! -d "$jars" ]; then
+    say "fetching EU DSS (about 40 jars, 17 MB, and what Maven itself needs)..."
+    if ! mvn -q -B -ntp -f "$sources/pom.xml" -Dmaven.repo.local="$cache/maven" dependency:copy-dependencies \
+        -DoutputDirectory="$aside/jars" >"$aside/log" 2>&1; then
+        tail -n 20 "$aside/log" >&2
+        say "Maven could not fetch them (above). Check the network and the mirrors in settings.xml, then run it again."
+        exit 3
+    fi
+    if ! (cd "$aside/jars" && sha256sum --check --strict --quiet "$sources/jars.sha256" >&2) ||
+        [ "$(find "$aside/jars" -name '*.jar' | wc -l)" -ne "$(wc -l <"$sources/jars.sha256")" ]; then
+        say "the jars are not those that tests/independent/java/jars.sha256 names: nothing is kept."
+        exit 3
+    fi
+    keep "$aside/jars" "$jars"
 fi
 
 say "compiling the judges..."
-javac -nowarn -d "$aside/bouncy-castle" -cp "$bouncy_castle" "$sources/Case.java" "$sources/BouncyCastleJudge.java"
-javac -nowarn -d "$aside/dss" -cp "$aside/jars/*" "$sources/Case.java" "$sources/DssJudge.java"
-: >"$aside/ready"
-# A rename: two runs at once end with one whole folder.
-mv -T "$aside" "$folder" 2>/dev/null || [ -e "$folder/ready" ] || { say "$folder is in the way: remove it."; exit 3; }
+mkdir "$aside/made"
+javac -nowarn -d "$aside/made/bouncy-castle" -cp "$bouncy_castle" "$sources/Case.java" "$sources/BouncyCastleJudge.java"
+javac -nowarn -d "$aside/made/dss" -cp "$jars/*" "$sources/Case.java" "$sources/DssJudge.java"
+ln -s "../${jars##*/}" "$aside/made/jars"
+keep "$aside/made" "$folder"
 say "ready."
 printf '%s\n' "$folder"

@@ -6,23 +6,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from minutier.algorithms import digest
 from minutier.timestamp import inspect_token
 from tests.support import pki, planted_seals
-from tests.support.openssl35 import WANTED, NoOpenSslError, recent_openssl, system_openssl
+from tests.support.openssl35 import WANTED, system_openssl
 from tests.support.plants import flipped, tst_info
 from tests.support.renewals import NAMES, STAMPED, batch, century, stages
 from tests.support.verifiers import Question
 
 # The stages of a batch, and how many tokens a record has then.
 TOKENS = [(name, number) for name, count in zip(NAMES, (1, 2, 2, 3, 2, 3, 3), strict=True) for number in range(count)]
-
-
-@pytest.fixture(params=["system", "recent"])
-def openssl(request):
-    if request.param == "system":
-        return system_openssl()
-    try:
-        return recent_openssl()
-    except NoOpenSslError as error:
-        pytest.skip(f"no libcrypto of 3.5: {error}")
 
 
 @pytest.fixture
@@ -32,12 +22,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_two_are_what_they_are_called():
+def test_the_two_are_what_they_are_called(openssl35):
     assert system_openssl().library() >= (3, 0)
-    try:
-        assert recent_openssl().library() >= WANTED
-    except NoOpenSslError as error:
-        pytest.skip(f"no libcrypto of 3.5: {error}")
+    assert openssl35.library() >= WANTED
 
 
 def trusted(root: str = "root.pem", moment=STAMPED) -> list[str]:

@@ -4,6 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from tests.support import planted_records
 from tests.support.pki import make_crl
@@ -56,3 +60,41 @@ def test_the_lists_suffice_or_not(answers, judge, name):
     assert found.accepted == (suffice or (judge == "ours" and name in TAKEN_BY_US)), found.reasons
     if not found.accepted:
         assert ("INDETERMINATE" if judge == "dss" else "REVOCATION_UNKNOWN") in found.reasons
+
+
+# --- OCSP
+
+
+def response(moment, *, revoked: bool) -> bytes:
+    """Answer for the certificate of the first authority, signed by the root."""
+    status = ocsp.OCSPCertStatus.REVOKED if revoked else ocsp.OCSPCertStatus.GOOD
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        cert=century().authorities[0].certificate,
+        issuer=century().root,
+        algorithm=hashes.SHA256(),
+        cert_status=status,
+        this_update=moment,
+        next_update=moment + 7 * DAY,
+        revocation_time=moment - DAY if revoked else None,
+        revocation_reason=x509.ReasonFlags.key_compromise if revoked else None,
+    )
+    named = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, century().root)
+    return named.sign(century().root_key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+# When the answer is made, whether it says revoked, whether it suffices.
+OCSP = {
+    "good, right after the token": (STAMPED + DAY, False, True),
+    "good, when judged": (STAMPED + 199 * DAY, False, True),
+    "revoked before the token": (STAMPED + DAY, True, False),
+}
+
+
+@pytest.mark.parametrize("name", OCSP)
+def test_an_ocsp_answer_does_in_the_place_of_a_list(judges, tmp_path, name):
+    moment, revoked, suffices = OCSP[name]
+    first = planted_records.ask(planted_records.chains([planted_records.parts()[0]]), moments=(STAMPED,))
+    asked = replace(first, name=name, crls=(), ocsp=(response(moment, revoked=revoked),))
+    for found in (judges["dss"].answers([asked], tmp_path)[name], our_answers([asked])[name]):
+        assert found.accepted == suffices, found.reasons
+        assert suffices or "REVOKED" in found.reasons

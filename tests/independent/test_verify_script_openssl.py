@@ -9,20 +9,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.bundle import make_bundle, unpack
-from tests.support.openssl35 import NoOpenSslError, recent_openssl, system_openssl
 from tests.support.pki import new_pki
 
 # The script compares the token with the clock of the machine.
 MOMENT = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
 HELD, DID_NOT_HOLD = 0, 1
-
-
-@pytest.fixture(params=["system", "recent"])
-def openssl(request):
-    try:
-        return system_openssl() if request.param == "system" else recent_openssl()
-    except NoOpenSslError as error:
-        pytest.skip(f"no libcrypto of 3.5: {error}")
 
 
 @pytest.fixture(params=["today", "2050-01-01"])

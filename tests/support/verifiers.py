@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from minutier import evidence
 from minutier.errors import IntegrityFailureError
+from minutier.ocsp import load_ocsp
 from minutier.report import Finding
 from minutier.seal import check_seal
 from minutier.timestamp import check_token
@@ -36,7 +37,7 @@ BOUNCY_CASTLE = [f"/usr/share/java/{name}.jar" for name in ("bcprov", "bcpkix", 
 
 @dataclass(frozen=True)
 class Question:
-    """What a verifier is asked: whether `subject` proves `data` at `moment` under these roots and revocation lists.
+    """What a verifier is asked: whether `subject` proves `data` at `moment` under these roots and revocation data.
 
     `kind` is record (an evidence record over the group of `data`), seal or token (over the one item of `data`).
     """
@@ -48,6 +49,7 @@ class Question:
     moment: datetime
     roots: tuple[x509.Certificate, ...]
     crls: tuple[x509.CertificateRevocationList, ...]
+    ocsp: tuple[bytes, ...] = ()  # responses in DER, for records
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def _file(data: bytes, folder: Path) -> Path:
 def _trust(question: Question, folder: Path) -> Path:
     files = {f"{number}.pem": root.public_bytes(Encoding.PEM) for number, root in enumerate(question.roots)}
     files |= {f"{number}.crl": crl.public_bytes(Encoding.DER) for number, crl in enumerate(question.crls)}
+    files |= {f"{number}.ocsp": response for number, response in enumerate(question.ocsp)}
     path = folder / ("trust-" + hashlib.sha256(b"".join(files.values())).hexdigest())
     if not path.exists():
         path.mkdir()
@@ -162,6 +165,7 @@ def _our_findings(question: Question) -> list[Finding]:
     record = evidence.decode_record(question.subject)
     digests = {name: [hashlib.new(name, data).digest() for data in question.data] for name in evidence.SIZES}
     evidence.check_record(record, digests)
-    run = Run(None, Trust(roots), question.moment, "", crls=crls)
+    answers = {str(number): load_ocsp(response) for number, response in enumerate(question.ocsp)}
+    run = Run(None, Trust(roots), question.moment, "", crls=crls, answers=answers)
     check_stamps(run, record, [f"stamp {number}" for number in range(len(record.stamps))])
     return run.findings

@@ -23,8 +23,8 @@ import java.util.List;
  *
  * <p>kind "record": the subject is an evidence record over the group of the data files; "seal": a detached CMS over the
  * one data file; "dated seal": the same, the data files being an evidence record and what is sealed; "token": a time-stamp
- * token over the one data file. A trust directory holds roots (*.pem) and revocation
- * lists in DER (*.crl). The answer is one line: name, PASSED or FAILED, reasons.
+ * token over the one data file. A trust directory holds roots (*.pem), revocation lists (*.crl) and OCSP responses
+ * (*.ocsp) in DER. The answer is one line: name, PASSED or FAILED, reasons.
  */
 final class Case {
     final String name;

@@ -14,6 +14,7 @@ import eu.europa.esig.dss.spi.validation.CommonCertificateVerifier;
 import eu.europa.esig.dss.spi.x509.CommonTrustedCertificateSource;
 import eu.europa.esig.dss.spi.x509.revocation.RevocationToken;
 import eu.europa.esig.dss.spi.x509.revocation.crl.ExternalResourcesCRLSource;
+import eu.europa.esig.dss.spi.x509.revocation.ocsp.ExternalResourcesOCSPSource;
 import eu.europa.esig.dss.validation.SignedDocumentValidator;
 import eu.europa.esig.dss.validation.reports.Reports;
 import eu.europa.esig.dss.validation.timestamp.DetachedTimestampValidator;
@@ -23,8 +24,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * EU DSS as a verifier of seals, tokens and evidence records, with its own default policy, offline: roots and revocation
- * lists come from the trust directory, nothing is fetched.
+ * EU DSS as a verifier of seals, tokens and evidence records, with its own default policy, offline: roots, revocation
+ * lists and OCSP answers come from the trust directory, nothing is fetched.
  *
  * <p>An evidence record is accepted when DSS says PASSED for it and for each of its tokens, every reference was found and
  * is intact, and no hash of the first list is an orphan, that is, the group has no other member than the data files. A
@@ -131,6 +132,8 @@ public final class DssJudge {
         verifier.setAIASource(null);
         List<DSSDocument> lists = documents(Case.list(question.trust, "*.crl"));
         verifier.setCrlSource(new ArchivedLists(lists.toArray(new DSSDocument[0])));
+        List<DSSDocument> answers = documents(Case.list(question.trust, "*.ocsp"));
+        verifier.setOcspSource(new ExternalResourcesOCSPSource(answers.toArray(new DSSDocument[0])));
         validator.setCertificateVerifier(verifier);
         validator.setValidationTime(question.moment);
         return validator.validateDocument();
