@@ -9,7 +9,7 @@ import io
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -38,7 +38,14 @@ Fetch = Callable[[int, int], bytes]
 """Gives bytes of the encrypted file: offset and length in, exactly those bytes out."""
 
 
-def encrypt(source: Source, target: BinaryIO, recipients: Sequence[Recipient]) -> None:
+class Sink(Protocol):
+    """What is written to."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of `data`."""
+
+
+def encrypt(source: Source, target: Sink, recipients: Sequence[Recipient]) -> None:
     """Write the age file of all that `source` gives. Errors of either stream pass as they are."""
     file_key, nonce = secrets.token_bytes(FILE_KEY_BYTES), secrets.token_bytes(NONCE)
     target.write(encode_header(file_key, recipients) + nonce)
@@ -52,7 +59,7 @@ def encrypt(source: Source, target: BinaryIO, recipients: Sequence[Recipient]) -
         number, piece = number + 1, following
 
 
-def decrypt(source: Source, target: BinaryIO, identities: Sequence[Identity]) -> None:
+def decrypt(source: Source, target: Sink, identities: Sequence[Identity]) -> None:
     """Write the clear bytes of an age file to `target`, chunk by chunk, each authenticated before it is written.
 
     IntegrityFailureError: `KEY_DOES_NOT_OPEN`, `CIPHERTEXT_ALTERED`; the last may come after good chunks were

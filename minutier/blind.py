@@ -105,7 +105,7 @@ def open_statement(statement: Statement, identity: Identity) -> tuple[bytes, Fin
 
 
 def screening(statement: Statement, text: str) -> dict[str, str | int | list[str]]:
-    """Give the report that stands in the manifest for a screening of the content: `text` is the statement as it came."""
+    """Give the report that stands in the manifest for a screening; `text` is the statement as it came."""
     return {
         "mode": "blind",
         "digests_of": "ciphertext",

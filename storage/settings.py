@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from minutier.age import parse_recipient
 from minutier.errors import BadInputError
 
 PREFIX = "MINUTIER_"
@@ -50,6 +51,8 @@ class Settings(BaseModel):
     prefect_api_url: str | None = None
     prefect_auth_file: Path | None = None
     """File with the `user:password` of the Prefect API; None leaves that API open on the loopback interface."""
+    escrow_recipient: str | None = None
+    """age recipient that new safes get as their escrow: its private half is then never made here."""
     max_document_bytes: int = Field(default=2**30, ge=1, le=2**40)
     staging_days: int = Field(default=7, ge=1, le=90)
     """Days of the first lock, before the lock of the class replaces it."""
@@ -96,6 +99,14 @@ class Settings(BaseModel):
             if not url.startswith(("http://", "https://")):
                 raise ValueError(f"{url!r} must start with http:// or https://")
         return value
+
+    @field_validator("escrow_recipient")
+    @classmethod
+    def _recipient(cls, value: str | None) -> str | None:
+        try:
+            return str(parse_recipient(value)) if value is not None else None
+        except BadInputError as error:
+            raise ValueError(error.message) from error
 
     @field_validator("time_zone")
     @classmethod

@@ -8,13 +8,13 @@ import pytest
 from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
 from storage import bootstrap
 from storage.bootstrap import (
-    create_safe,
     current_archive,
     make_replica,
     opened_archive,
     probe_store,
     require_probed,
 )
+from storage.safes import create_safe
 from storage.settings import load_settings
 
 
