@@ -145,8 +145,8 @@ def _hexadecimal(value: Any, length: int) -> str:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a text is missing")
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError("a text is missing, or holds characters that cannot be shown")
     return value
 
 

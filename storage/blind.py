@@ -125,7 +125,10 @@ def require_mode(connection: Connection, safe: str, lifecycle_class: str, delive
             f"The class {lifecycle_class} takes documents that the archive can look at.",
             remedy="Use a class of mode blind: `minutier class list`.",
         )
-    recipients = safes.recipients_of(connection, safe)
+    _require_recipients(safe, safes.recipients_of(connection, safe), delivery)
+
+
+def _require_recipients(safe: str, recipients: safes.Recipients, delivery: BlindDelivery) -> None:
     if recipients.host:
         raise PolicyRefusedError(
             "SAFE_NOT_CLIENT_HELD",
@@ -141,8 +144,10 @@ def require_mode(connection: Connection, safe: str, lifecycle_class: str, delive
         )
 
 
-def record(connection: Connection, archive_id: str, delivery: BlindDelivery) -> None:
-    """Keep statement and wrapped key of a deposit that was just inserted."""
+def record(connection: Connection, archive_id: str, safe: str, delivery: BlindDelivery) -> None:
+    """Keep statement and wrapped key of a deposit that was just inserted; errors as `require_mode`."""
+    # Looked at again, for the recipients may have changed since: a key is not kept for those of yesterday.
+    _require_recipients(safe, safes.recipients_of(connection, safe, lock="SHARE"), delivery)
     connection.execute(
         "INSERT INTO blind_statement (archive_id, statement) VALUES (%s, %s)", (archive_id, delivery.text)
     )

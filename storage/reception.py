@@ -17,7 +17,7 @@ from minutier.identifiers import new_archive_id
 from minutier.manifest import read_parts
 from storage import catalogue
 from storage.archive import Archive
-from storage.blind import BlindDelivery, record, require_mode
+from storage.blind import CIPHERTEXT, BlindDelivery, record, require_mode
 from storage.catalogue import Deposit
 from storage.files import durable_writer, sync_directory
 
@@ -212,7 +212,7 @@ def _record(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: 
             row = _row(archive, delivery, archive_id, fingerprint) | {"state": "RECEIVED"}
             catalogue.insert_deposit(connection, row)
             if delivery.blind is not None:
-                record(connection, archive_id, delivery.blind)
+                record(connection, archive_id, delivery.safe, delivery.blind)
             return catalogue.get(connection, archive_id)
     except UniqueViolation:
         # Another worker inserted the same reference between our look and our insert: look again, once, for good.
@@ -273,7 +273,9 @@ def _spool_whole(archive: Archive, deposit: Deposit, fingerprint: Fingerprint) -
 
 
 def _name(delivery: Delivery) -> str:
-    return delivery.name or delivery.path.name
+    name = delivery.name or delivery.path.name
+    # What a proof holds under this name is a ciphertext, whatever the depositor calls it.
+    return name if delivery.blind is None or name.endswith(CIPHERTEXT) else name + CIPHERTEXT
 
 
 def _row(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: Fingerprint | None) -> dict[str, object]:

@@ -18,11 +18,12 @@ from minutier.fingerprint import fingerprint_bytes
 from minutier.report import Verdict
 from minutier.trust import load_trust
 from minutier.verify import verify
-from storage import reading, sweep
+from storage import reading, reception, sweep
 from storage.blind import load_delivery, opened, seal_local
 from storage.opening import document_identity, read_range
 from storage.proofs import export_proof
 from storage.reception import Delivery, receive
+from storage.rekey import rekey_safe
 from tests.support.clients import CLASS, blind_delivery, carry_really, client_safe, deposit_blind, holding
 
 TEXT = b"Acte de vente, dossier 4711: " + b"un texte que personne ici ne lit. " * 4000
@@ -120,6 +121,28 @@ def test_the_age_command_opens_a_blind_document_in_two_steps(rig, source, tmp_pa
     ):
         subprocess.run(["age", "-d", *words], cwd=tmp_path, check=True, capture_output=True)
     assert (tmp_path / "out").read_bytes() == TEXT
+
+
+def test_a_ciphertext_is_called_one_whatever_its_depositor_says(rig, source):
+    client = client_safe(rig)
+    found = receive(rig.archive, blind_delivery(rig, source, [str(client.recipient)], name="acte.pdf"))
+    assert found.name == "acte.pdf.age"
+
+
+def test_recipients_that_change_while_a_document_arrives_are_seen(rig, source, monkeypatch):
+    client, after = client_safe(rig), generate_identity()
+    delivery = blind_delivery(rig, source, [str(client.recipient)])
+    spool = reception._spool
+
+    def slow(*arguments):
+        rekey_safe(rig.archive, "notary", recipients=[str(after.recipient)])
+        return spool(*arguments)
+
+    monkeypatch.setattr(reception, "_spool", slow)
+    assert code(lambda: receive(rig.archive, delivery)) == "RECIPIENT_MISSING"
+    with rig.archive.database.transaction() as connection:
+        assert not connection.execute("SELECT 1 FROM deposit").fetchall()
+    assert not list(rig.archive.spool.glob("*"))
 
 
 def test_the_same_delivery_again_is_the_same_deposit(rig, source):
@@ -221,6 +244,7 @@ def statement_with(**changes):
         {"ciphertext": {"sha256": "a" * 64, "sha3_512": "b" * 128, "size": -1}},
         {"commitment": []},
         {"media_type": ""},
+        {"media_type": "text/plain\0"},
         {"client": "x" * (blind.MAX_STATEMENT + 1)},
     ],
 )
