@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -68,13 +70,30 @@ def test_a_blind_document_from_end_to_end(instance, tmp_path, client):
     assert minutier(instance, "check", archive_id).json["verdict"] == "PASSED"
 
 
+def places_of(home: Path) -> set[str]:
+    """The files under a home, raw files of its database included, that hold any 16 bytes of the text."""
+    windows = {TEXT[at : at + 16] for at in range(29)}
+    found = set()
+    for path in home.rglob("*"):
+        with suppress(FileNotFoundError):  # the services of the instance go on working
+            if path.is_file() and any(window in data for data in [path.read_bytes()] for window in windows):
+                found.add(str(path.relative_to(home)))
+    return found
+
+
 def test_a_managed_document_of_a_client_held_safe(instance, tmp_path, client):
     identity, recipient = client
     source, after = tmp_path / "note.txt", generate_identity()
     source.write_bytes(TEXT)
+    (instance / "spool" / "planted").write_bytes(TEXT)
+    assert places_of(instance) == {"spool/planted"}
+    (instance / "spool" / "planted").unlink()
     assert minutier(instance, "safe", "create", "office", "--recipient", recipient).json["escrow"] is False
     (found,) = minutier(instance, "deposit", source, "--safe", "office").json
     assert found["state"] == "ARCHIVED"
+    # Database with its log, Prefect's own tables, logs, temporary files, replicas.
+    assert (instance / "postgres" / "data" / "pg_wal").is_dir()
+    assert places_of(instance) == set()
     checked = minutier(instance, "check", found["archive_id"])
     assert (checked.code, checked.json["verdict"]) == (1, "INDETERMINATE")
     assert {copy["outcome"] for copy in checked.json["copies"]} == {"good"}
