@@ -54,15 +54,16 @@ def seal_local(source: Path, folder: Path, recipients: Sequence[str], client: st
     Needs no archive. The document key is made here, wrapped for the recipients, and forgotten. BadInputError:
     `OUTPUT_EXISTS` (a key is never written over), `BAD_RECIPIENT`, `MIXED_RECIPIENTS`. OSError of the disk.
     """
-    texts = [str(recipient) for recipient in parse_recipients(recipients)]
+    parsed = parse_recipients(recipients)
+    texts = [str(recipient) for recipient in parsed]
     paths = [folder / f"{source.name}{ending}" for ending in (CIPHERTEXT, WRAPPED, STATEMENT)]
     for path in paths:
         if path.exists():
             raise BadInputError("OUTPUT_EXISTS", f"{path} is there already.", remedy="Choose another directory.")
-    key = generate_identity(parse_recipients(texts)[0].kind)
+    key = generate_identity(parsed[0].kind)
     clear = fingerprint_file(source)
     encrypt_file(source, paths[0], str(key.recipient), clear)
-    write_durably(paths[1], wrap_key(key, texts))
+    write_durably(paths[1], wrap_key(key, parsed))
     opening = encode_opening(clear, secrets.token_bytes(SALT_BYTES))
     media_type = mimetypes.guess_type(source.name)[0] or "application/octet-stream"
     statement = encode_statement(

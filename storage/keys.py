@@ -18,7 +18,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from pyrage import DecryptError, EncryptError, decrypt_io, encrypt_io, x25519
 
 from minutier import age_stream
-from minutier.age import X25519, Identity, generate_identity, parse_identities, parse_recipient, parse_recipients
+from minutier.age import (
+    X25519,
+    Identity,
+    Recipient,
+    generate_identity,
+    parse_identities,
+    parse_recipient,
+    parse_recipients,
+)
 from minutier.age_stream import decrypt_bytes, encrypt_bytes
 from minutier.errors import BadInputError, IntegrityFailureError, MinutierError, PolicyRefusedError
 from minutier.fingerprint import Fingerprint
@@ -125,8 +133,9 @@ class KeyRing:
 
         It is post-quantum when they are: an ordinary one would undo them.
         """
-        identity = generate_identity(parse_recipients(recipients)[0].kind)
-        return str(identity.recipient), wrap_key(identity, recipients)
+        parsed = parse_recipients(recipients)
+        identity = generate_identity(parsed[0].kind)
+        return str(identity.recipient), wrap_key(identity, parsed)
 
     def unwrap(self, safe: str, wrapped: bytes) -> Identity:
         """Open a document key with the identities held, the safe's key, or the escrow key where it is here.
@@ -183,9 +192,9 @@ class KeyRing:
         return self._directory / "safes" / f"{safe}.next.age-key"
 
 
-def wrap_key(identity: Identity, recipients: Sequence[str]) -> bytes:
+def wrap_key(identity: Identity, recipients: Sequence[Recipient]) -> bytes:
     """Give the age file of a document key for the recipients of its safe."""
-    return encrypt_bytes(identity.text().encode(), parse_recipients(recipients))
+    return encrypt_bytes(identity.text().encode(), recipients)
 
 
 def _parse(text: bytes) -> Identity:

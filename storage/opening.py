@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from minutier.age import Identity
 from minutier.age_stream import RangeReader, open_range
@@ -12,6 +14,8 @@ from storage import catalogue, journal, safes
 from storage.archive import Archive
 from storage.catalogue import Copy, Deposit, StoredObject
 from storage.files import write_durably
+
+_Result = TypeVar("_Result")
 
 
 def wrapped_key(archive: Archive, deposit: Deposit) -> bytes:
@@ -71,7 +75,7 @@ def read_range(archive: Archive, deposit: Deposit, role: str, first: int, last: 
         raise BadInputError(
             "NO_SUCH_PART", f"This document has no {role}.", remedy="`minutier metadata` lists its parts."
         )
-    data = _from_any(archive, item, copies, identity, (first, last))
+    data = from_any_copy(copies, lambda copy: range_reader(archive, item, copy, identity).read(first, last))
     with archive.database.transaction() as connection:
         journal.append(
             connection,
@@ -84,15 +88,20 @@ def read_range(archive: Archive, deposit: Deposit, role: str, first: int, last: 
     return data
 
 
-def _from_any(
-    archive: Archive, item: StoredObject, copies: list[Copy], identity: Identity, bounds: tuple[int, int]
-) -> bytes:
+def from_any_copy(copies: Sequence[Copy], attempt: Callable[[Copy], _Result]) -> _Result:
+    """Give what the first copy that proves good gives.
+
+    Raises IntegrityFailureError (`NO_GOOD_COPY`), or ServiceUnavailableError (`STORE_DOWN`) when one that might be good
+    did not answer; a full disk here (`DISK_FULL`) says nothing about copies and is raised at once.
+    """
     failures: list[str] = []
     unreachable = False
     for copy in copies:
         try:
-            return range_reader(archive, item, copy, identity).read(*bounds)
+            return attempt(copy)
         except ServiceUnavailableError as error:
+            if error.code == "DISK_FULL":
+                raise
             unreachable = True
             failures.append(f"{copy.replica}: {error.message}")
         except (IntegrityFailureError, KeyError) as error:

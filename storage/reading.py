@@ -22,7 +22,7 @@ from storage.catalogue import Copy, Deposit, StoredObject
 from storage.evidence_store import first_token
 from storage.files import durable_writer, publish, sync_directory
 from storage.keys import decrypt_stream
-from storage.opening import document_identity
+from storage.opening import document_identity, from_any_copy
 from storage.placing import read_fingerprint
 from storage.vault import sealed_parts
 
@@ -123,30 +123,8 @@ def fetch(archive: Archive, deposit: Deposit, role: str, target: Path, *, encryp
         raise BadInputError(
             "NO_SUCH_PART", f"This document has no {role}.", remedy="`minutier metadata` lists its parts."
         )
-    failures: list[str] = []
-    unreachable = 0
-    for copy in copies:
-        try:
-            _fetch_copy(archive, deposit, item, copy, target, identity)
-            return
-        except ServiceUnavailableError as error:
-            if error.code == "DISK_FULL":
-                raise
-            unreachable += 1
-            failures.append(f"{copy.replica}: {error.message}")
-        except (IntegrityFailureError, KeyError) as error:
-            failures.append(f"{copy.replica}: {error}")
-    if unreachable:
-        raise ServiceUnavailableError(
-            "STORE_DOWN",
-            f"No good copy could be reached ({'; '.join(failures)}).",
-            remedy="Nothing is lost. Start the stores and run the same command again.",
-        )
-    raise IntegrityFailureError(
-        "NO_GOOD_COPY",
-        f"No copy proved good ({'; '.join(failures)}).",
-        remedy="Run `minutier sweep` and keep the instance as it is.",
-    )
+    found = item
+    from_any_copy(copies, lambda copy: _fetch_copy(archive, deposit, found, copy, target, identity))
 
 
 def _fetch_copy(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minutier.age import Identity
+from minutier.age import Identity, parse_recipients
 from minutier.errors import IntegrityFailureError
 from minutier.events import Event
 from storage import journal, safes
@@ -136,9 +136,9 @@ def _page(archive: Archive, name: str, chosen: Recipients) -> list[dict[str, Any
 
 
 def _rewrap(archive: Archive, name: str, page: list[dict[str, Any]], chosen: Recipients) -> None:
-    wrapped = []
+    wrapped, recipients = [], parse_recipients(chosen.all)
     for row in page:
-        key = wrap_key(_opened(archive, name, row), chosen.all)
+        key = wrap_key(_opened(archive, name, row), recipients)
         archive.keys.keep(str(row["archive_id"]), key, replace=True)
         wrapped.append((key, chosen.set_id, row["archive_id"], row["wrapped"]))
     with archive.database.transaction() as connection:
