@@ -298,15 +298,23 @@ def verify_proof(
     bundle: Annotated[Path, typer.Argument(metavar="P.zip")],
     trust: Annotated[Path | None, typer.Option(help="directory of trust anchors")] = None,
     at: Annotated[str, typer.Option(help="time to judge at, RFC 3339; now by default")] = "",
+    opening: Annotated[Path | None, typer.Option(help="the .opening.json of a blind document")] = None,
+    document: Annotated[Path | None, typer.Option(help="with --opening: the document in clear")] = None,
 ) -> int:
     """Check a proof offline; needs no running instance."""
     from minutier.report import Verdict, as_text
     from minutier.trust import load_trust
     from minutier.verify import verify
+    from minutier.verify_opening import verify_opening
+
+    if (opening is None) != (document is None):
+        raise BadInputError("USAGE", "--opening and --document go together.", remedy="Give both, or none.")
 
     if not bundle.is_file():
         raise BadInputError("FILE_MISSING", f"There is no file {bundle}.", remedy="Check the name.")
     report = verify(bundle, load_trust(_trust_directory(trust)), _moment(at))
+    if opening is not None and document is not None:
+        report = verify_opening(report, bundle, opening, document)
     value = report.as_dict()
     show(value, as_text(report))
     return 0 if report.verdict is Verdict.PASSED else 1

@@ -92,6 +92,14 @@ def open_statement(statement: Statement, identity: Identity) -> tuple[bytes, Fin
     IntegrityFailureError: `BLIND_NOT_OPENED` when it is not what was committed to, else as `age_stream.decrypt`.
     """
     opening = decrypt_bytes(statement.opening, [identity])
+    return opening, read_opening(statement, opening)
+
+
+def read_opening(statement: Statement, opening: bytes) -> Fingerprint:
+    """Give what an opening says of the clear document; IntegrityFailureError (`BLIND_NOT_OPENED`) unless it is the one.
+
+    It is the one when the statement, which the archive sealed, commits to its bytes.
+    """
     measured = fingerprint_bytes(opening)
     if (measured.sha256, measured.sha3_512) != statement.commitment:
         raise not_opened("The opening is not the one that was committed to.")
@@ -99,7 +107,7 @@ def open_statement(statement: Statement, identity: Identity) -> tuple[bytes, Fin
         value = canonical.decode(opening)
         if value["format"] != OPENING_FORMAT or len(bytes.fromhex(value["salt"])) != SALT_BYTES:
             raise not_opened("The opening is not of the format minutier-blind-opening/1.")
-        return opening, _fingerprint(value)
+        return _fingerprint(value)
     except (ValueError, KeyError, TypeError) as error:
         raise not_opened(f"The opening cannot be read ({error}).") from error
 

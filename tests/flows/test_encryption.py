@@ -66,7 +66,10 @@ def test_a_blind_document_from_end_to_end(instance, tmp_path, client):
     opening = json.loads((tmp_path / "p.opening.json").read_bytes())
     assert proof.json["opening"] == str(tmp_path / "p.opening.json")
     assert opening["sha256"] == hashlib.sha256(TEXT).hexdigest()
-    assert minutier(instance, "verify", tmp_path / "p.zip").json["verdict"] == "PASSED"
+    words = ("verify", tmp_path / "p.zip", "--opening", tmp_path / "p.opening.json")
+    assert minutier(instance, *words, "--document", source).json["verdict"] == "PASSED"
+    assert minutier(instance, *words, "--document", identity).json["findings"][0]["code"] == "OPENING_DOCUMENT"
+    assert minutier(instance, *words).error == "USAGE"
     assert minutier(instance, "check", archive_id).json["verdict"] == "PASSED"
 
 

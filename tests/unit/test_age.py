@@ -1,6 +1,7 @@
 """age v1 files read and written here: against the published examples, pyrage, the age command, and planted harm."""
 
 import io
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -113,6 +114,18 @@ def test_the_age_command_opens_what_is_written_here(tmp_path):
     identity = generate_identity()
     (tmp_path / "key").write_text(identity.text() + "\n", encoding="ascii")
     (tmp_path / "sealed").write_bytes(encrypt_bytes(LINES, [identity.recipient]))
+    done = subprocess.run([command, "-d", "-i", "key", "sealed"], cwd=tmp_path, capture_output=True, check=True)
+    assert done.stdout == LINES
+
+
+def test_a_recent_age_command_opens_post_quantum_files(tmp_path):
+    command = shutil.which("age")
+    said = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout if command else ""
+    if [int(number) for number in re.findall(r"\d+", said)[:2]] < [1, 3]:
+        pytest.skip(f"age {said.strip() or 'is not installed'}: 1.3 opens post-quantum files")
+    identity = generate_identity(HYBRID)
+    (tmp_path / "key").write_text(identity.text() + "\n", encoding="ascii")
+    (tmp_path / "sealed").write_bytes(encrypt_bytes(LINES, [generate_identity(HYBRID).recipient, identity.recipient]))
     done = subprocess.run([command, "-d", "-i", "key", "sealed"], cwd=tmp_path, capture_output=True, check=True)
     assert done.stdout == LINES
 

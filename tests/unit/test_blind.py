@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 
 from minutier import blind, canonical
+from minutier.__main__ import main as auditor
 from minutier.age import HYBRID, X25519, generate_identity, parse_identities
 from minutier.age_stream import decrypt_bytes, encrypt_bytes
 from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError
@@ -18,6 +19,7 @@ from minutier.fingerprint import fingerprint_bytes
 from minutier.report import Verdict
 from minutier.trust import load_trust
 from minutier.verify import verify
+from minutier.verify_opening import verify_opening
 from storage import reading, reception, sweep
 from storage.blind import load_delivery, opened, seal_local
 from storage.opening import document_identity, read_range
@@ -92,6 +94,46 @@ def test_the_proof_of_a_blind_document_needs_no_key_and_the_opening_links_it_to_
     assert json.loads(opening)["sha256"] == hashlib.sha256(TEXT).hexdigest()
     assert json.loads(opening)["sha3_512"] == hashlib.sha3_512(TEXT).hexdigest()
     assert decrypt_bytes(sealed, [key]) == TEXT
+    # The same by the verifier, of the archive and of the auditor.
+    paths = (tmp_path / "opening.json", source)
+    paths[0].write_bytes(opening)
+    linked = verify_opening(report, bundle, *paths)
+    assert (linked.verdict, linked.steps[-1].verdict) == (Verdict.PASSED, Verdict.PASSED)
+    words = ["verify", str(bundle), "--trust", str(rig.archive.settings.trust_dir), "--opening", str(paths[0])]
+    assert auditor([*words, "--document", str(source)]) == 0
+    assert auditor([*words, "--document", str(bundle)]) == 1
+    with pytest.raises(SystemExit):
+        auditor(words)
+
+
+def test_an_opening_or_a_document_that_is_another_is_found(rig, source, tmp_path):
+    client = client_safe(rig)
+    found = deposit_blind(rig, source, [str(client.recipient)])
+    plain = rig.deposit()
+    bundle, other = tmp_path / "proof.zip", tmp_path / "plain.zip"
+    export_proof(rig.archive, found, bundle)
+    export_proof(rig.archive, plain, other)
+    opening, _ = opened(found, document_identity(holding(rig.archive, client), found))
+    (tmp_path / "opening").write_bytes(opening)
+    (tmp_path / "altered").write_bytes(opening.replace(b'"size":', b'"size":1'))
+    (tmp_path / "huge").write_bytes(opening + bytes(1 << 20))
+    (tmp_path / "document").write_bytes(TEXT + b"x")
+    trust = load_trust(rig.archive.settings.trust_dir)
+    for proof, first, second, wanted in (
+        (bundle, "altered", "acte.txt", "OPENING_COMMITMENT"),
+        (bundle, "huge", "acte.txt", "OPENING_COMMITMENT"),
+        (bundle, "opening", "document", "OPENING_DOCUMENT"),
+        (other, "opening", "acte.txt", "OPENING_NOT_BLIND"),
+    ):
+        before = verify(proof, trust, rig.clock())
+        assert before.verdict is Verdict.PASSED
+        after = verify_opening(before, proof, tmp_path / first, tmp_path / second)
+        assert (after.verdict, [item.code for item in after.findings]) == (Verdict.FAILED, [wanted])
+    with pytest.raises(BadInputError):
+        verify_opening(before, bundle, tmp_path / "none", source)
+    bundle.write_bytes(bundle.read_bytes()[:-1])
+    failed = verify_opening(verify(bundle, trust, rig.clock()), bundle, tmp_path / "opening", source)
+    assert (failed.verdict, failed.steps[-1].verdict) == (Verdict.FAILED, None)
 
 
 def test_copies_are_checked_and_healed_without_any_key(rig, source):
