@@ -104,6 +104,14 @@ def test_the_proof_of_a_blind_document_needs_no_key_and_the_opening_links_it_to_
     assert auditor([*words, "--document", str(bundle)]) == 1
     with pytest.raises(SystemExit):
         auditor(words)
+    # And the proof alone by the script inside it.
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "proof")
+    (root,) = rig.archive.settings.trust_dir.glob("*.pem")
+    done = subprocess.run(
+        ["sh", "verify.sh", root], cwd=tmp_path / "proof", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_opening_or_a_document_that_is_another_is_found(rig, source, tmp_path):

@@ -156,6 +156,15 @@ def test_the_escrow_opens_what_is_to_be_rotated(rig):
     assert openers(wrapped_keys(rig), after) == set(wrapped_keys(rig))
 
 
+def test_a_lost_key_of_the_host_is_replaced_with_the_escrow_that_is_here(rig, tmp_path):
+    found = documents(rig)
+    (rig.archive.settings.home / "keys" / "safes" / "demo.age-key").unlink()
+    assert rekey_safe(rig.archive, "demo").keys == 3
+    assert openers(wrapped_keys(rig), host_key(rig)) == set(wrapped_keys(rig))
+    reading.read(rig.archive, found[0], tmp_path / "back")
+    assert rig.deposit(b"%PDF-1.7 afterwards\n", "later").state == "ARCHIVED"
+
+
 class KilledError(Exception):
     """Stands for the end of the process."""
 
