@@ -98,10 +98,6 @@ class KeyRing:
         """Make, once, the key that will follow the one of a safe; both open until `retire_safe_key`."""
         return _made_once(self._next_path(safe))
 
-    def has_next_safe_key(self, safe: str) -> bool:
-        """Say whether a rotation of the host's own key of a safe is under way."""
-        return self._next_path(safe).exists()
-
     def retire_safe_key(self, safe: str, recipients: Collection[str]) -> None:
         """Leave of a safe's own keys only those in `recipients`; nothing may be wrapped for the others any more."""
         current, following = self._safe_path(safe), self._next_path(safe)

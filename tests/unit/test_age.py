@@ -214,6 +214,51 @@ def test_a_final_flag_in_the_middle_is_refused_where_it_is_read():
     assert code(lambda: opened(harmed, identity).read(CHUNK, CHUNK)) == "CIPHERTEXT_ALTERED"
 
 
+def test_an_empty_chunk_after_a_full_one_is_refused():
+    identity, data = generate_identity(), content(CHUNK)
+    sealed = encrypt_bytes(data, [identity.recipient])
+    header = age.read_header(io.BytesIO(sealed))
+    start = sealed[: header.size + NONCE]
+    cipher = age_stream.ChaCha20Poly1305(age.derive(age.open_header(header, [identity]), start[-NONCE:], b"payload"))
+    harmed = start + cipher.encrypt(bytes(12), data, b"") + cipher.encrypt(bytes(10) + b"\1\1", b"", b"")
+    assert code(lambda: decrypt_bytes(harmed, [identity])) == "CIPHERTEXT_ALTERED"
+    assert code(lambda: opened(harmed, identity)) == "CIPHERTEXT_ALTERED"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stanzas_that_are_malformed_are_refused_and_not_tried(kind):
+    identity = generate_identity(kind)
+    sealed = encrypt_bytes(b"text", [identity.recipient])
+    first = sealed.split(b"\n")[1]
+    share = first.split(b" ")[2]
+    zeros = share[:-43] + b"A" * 43 if kind == X25519 else share
+    for other in (
+        first + b" extra",
+        first.rsplit(b" ", 1)[0],
+        first[:-4],
+        first.replace(b"-> ", b"->  "),
+        first.replace(b"-> ", b"-- "),
+        first.replace(share, zeros) if kind == X25519 else first + b"=",
+    ):
+        harmed = sealed.replace(first, other, 1)
+        assert code(lambda harmed=harmed: decrypt_bytes(harmed, [identity])) == "CIPHERTEXT_ALTERED"
+    body = sealed.split(b"\n")[2]
+    for other in (body + b"AA", body + b"A" * 60, b"", body[:-1] + b"=", body + b"\nAAAA"):
+        harmed = sealed.replace(body, other, 1)
+        assert code(lambda harmed=harmed: decrypt_bytes(harmed, [identity])) == "CIPHERTEXT_ALTERED"
+
+
+def test_a_stream_that_gives_little_at_a_time_is_read_to_its_end():
+    class Slow(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(min(size, 999))
+
+    identity, sealed, clear = generate_identity(), io.BytesIO(), io.BytesIO()
+    age_stream.encrypt(Slow(content(2 * CHUNK + 1)), sealed, [identity.recipient])
+    age_stream.decrypt(Slow(sealed.getvalue()), clear, [identity])
+    assert clear.getvalue() == content(2 * CHUNK + 1)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_bit_of_a_header_counts(kind):
     identity = generate_identity(kind)
