@@ -151,7 +151,14 @@ def run(arguments: list[str]) -> int:
 
 
 def _command(arguments: list[str]) -> int:
-    from deployments import commands_archive, commands_documents, commands_instance, commands_keys  # noqa: F401 - they register
+    from deployments import (  # noqa: F401 - they register
+        commands_archive,
+        commands_documents,
+        commands_instance,
+        commands_keys,
+        commands_reading,
+        commands_safes,
+    )
 
     rest = _common_options(arguments)
     with ExitStack() as undo:

@@ -1,4 +1,4 @@
-"""Commands on the archive as a whole: sweep, store probe, safes and classes, and the verbs still to come."""
+"""Commands on the archive as a whole: sweep, stores, and the verbs still to come."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from deployments.cli import app, running_archive, say, settings, show, table
 from minutier.errors import BadInputError
 
 store_app = typer.Typer(help="Look at the WORM stores.", no_args_is_help=True)
-safe_app = typer.Typer(help="Safes (coffres).", no_args_is_help=True)
-class_app = typer.Typer(help="Lifecycle classes.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
-app.add_typer(safe_app, name="safe")
-app.add_typer(class_app, name="class")
 
 _BUDGET = re.compile(r"(\d+)([smh]?)\Z")
 _TO_COME = {
@@ -124,40 +120,6 @@ def create_store(name: str) -> None:
     made = make_replica(connected(settings()), name)
     empty = f"{name} is an empty store now. Fill it from the others: minutier sweep"
     show({"replica": name, "created": made}, empty if made else f"{name} was there already; what it holds is kept.")
-
-
-@safe_app.command("list")
-def list_safes() -> None:
-    """List the safes."""
-    from storage import catalogue
-
-    with running_archive() as archive, archive.database.transaction() as connection:
-        found = list(catalogue.safes(connection))
-    rows: list[tuple[object, ...]] = [(item["name"], item["title"], item["documents"]) for item in found]
-    show(found, table(("safe", "title", "documents"), rows))
-
-
-@safe_app.command("create")
-def create_safe(name: str, title: Annotated[str, typer.Option(help="a name that people read")] = "") -> None:
-    """Create a safe with a key of its own."""
-    from deployments.inputs import require_text
-    from storage import bootstrap
-
-    require_text(title=title)
-    with running_archive() as archive:
-        made = bootstrap.create_safe(archive, name, title or name)
-    show({"safe": name, "created": made}, f"Safe {name} {'created' if made else 'was there already'}.")
-
-
-@class_app.command("list")
-def list_classes() -> None:
-    """List the lifecycle classes."""
-    with running_archive() as archive, archive.database.transaction() as connection:
-        found = connection.execute("SELECT * FROM lifecycle_class ORDER BY name").fetchall()
-    rows: list[tuple[object, ...]] = [
-        (item["name"], item["title"], item["years"], item["disposition"]) for item in found
-    ]
-    show(found, table(("class", "title", "years", "final fate"), rows))
 
 
 def _register(name: str, purpose: str) -> None:

@@ -1,4 +1,4 @@
-"""Commands on documents: deposit, intake, read, metadata, list, count, check, journal, proof, verify."""
+"""Commands on documents: deposit, intake, metadata, list, count, journal, verify."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from storage.archive import Archive
     from storage.catalogue import Deposit
 
-_ID = Annotated[str, typer.Argument(metavar="ID", help="archive_id or fingerprint")]
+ID = Annotated[str, typer.Argument(metavar="ID", help="archive_id or fingerprint")]
 
 # A state that lasts longer than this is spoken of again.
 _PATIENCE_SECONDS = 9.0
@@ -37,14 +36,17 @@ def deposit(
     reference: Annotated[str, typer.Option(help="the depositor's own reference; one file only")] = "",
     metadata: Annotated[Path | None, typer.Option(help="JSON file: an object of strings")] = None,
     expect: Annotated[str, typer.Option(help="digest that the file must have, ALG:HEX; one file only")] = "",
+    blind: Annotated[Path | None, typer.Option(help="the .blind.json of a file that seal-local encrypted")] = None,
 ) -> int:
     """Archive documents: runs the whole journey and says how each ended."""
-    if len(files) > 1 and (reference or expect):
-        raise BadInputError("USAGE", "--reference and --expect go with one file.", remedy="Deposit one by one.")
+    if len(files) > 1 and (reference or expect or blind):
+        raise BadInputError(
+            "USAGE", "--reference, --expect and --blind go with one file.", remedy="Deposit one by one."
+        )
     require_text(reference=reference, safe=safe, **{"class": lifecycle_class})
     described = read_metadata(metadata)
     with running_archive() as archive:
-        deposits = _deposit(archive, files, safe, lifecycle_class, reference, described, expect)
+        deposits = _deposit(archive, files, safe, lifecycle_class, reference, described, expect, blind)
     show([_outcome(item) for item in deposits], _outcome_table(deposits))
     return 2 if any(item.state == "REFUSED" for item in deposits) else 0
 
@@ -57,9 +59,12 @@ def _deposit(
     reference: str,
     metadata: dict[str, str],
     expect: str,
+    blind: Path | None,
 ) -> list[Deposit]:
+    from storage.blind import load_delivery
     from storage.reception import Delivery, current, parse_expected, receive
 
+    sealed = load_delivery(blind) if blind else None
     expected = dict([parse_expected(expect)]) if expect else {}
     for path in files:
         if not path.is_file():
@@ -85,6 +90,7 @@ def _deposit(
             name=printable(path.name),
             metadata=metadata,
             expected=expected,
+            blind=sealed,
         )
         received.append(receive(archive, delivery))
     waiting = [item for item in received if item.state not in ("ARCHIVED", "REFUSED")]
@@ -226,23 +232,7 @@ def run_intake(archive: Archive, feed: str, directory: Path | None) -> tuple[lis
 
 
 @app.command()
-def read(
-    identifier: _ID,
-    output: Annotated[Path, typer.Option("-o", "--output", help="where to write the document")],
-    rendition: Annotated[bool, typer.Option("--rendition", help="the PDF/A rendition instead of the original")] = False,
-) -> None:
-    """Give a document back, bit for bit, verified against its sealed manifest."""
-    from storage import reading
-
-    target = _writable(output)
-    with running_archive() as archive:
-        found = reading.find(archive, identifier)
-        reading.read(archive, found, target, role="rendition" if rendition else "original")
-    show({"archive_id": found.archive_id, "output": str(output)}, f"Written and verified: {output}")
-
-
-@app.command()
-def metadata(identifier: _ID) -> None:
+def metadata(identifier: ID) -> None:
     """Show the technical metadata of a document (NF Z42-020)."""
     from storage import reading
 
@@ -288,43 +278,6 @@ def count(safe: Annotated[str | None, typer.Option(help="one safe only")] = None
 
 
 @app.command()
-def check(identifier: _ID) -> int:
-    """Re-read every copy of a document and check its whole proof."""
-    from minutier.report import Verdict
-
-    with running_archive() as archive:
-        from storage import reading
-
-        found = reading.find(archive, identifier)
-        copies = reading.check_copies(archive, found)
-        bad = [item for item in copies if item.outcome != "good"]
-        report = None if len(bad) == len(copies) else _check_proof(archive, found)
-    value = {
-        "archive_id": found.archive_id,
-        "copies": [asdict(item) for item in copies],
-        "proof": report.as_dict() if report else None,
-        "good": not bad and report is not None and report.verdict is Verdict.PASSED,
-    }
-    rows: list[tuple[object, ...]] = [(item.role, item.replica, item.outcome, item.detail) for item in copies]
-    words = table(("object", "replica", "found", "detail"), rows)
-    show(value, f"{words}\n\nproof: {report.verdict.value if report else 'not checked: no good copy'}")
-    return 0 if value["good"] else 1
-
-
-def _check_proof(archive: Archive, found: Deposit) -> Any:
-    import tempfile
-
-    from minutier.trust import load_trust
-    from minutier.verify import verify
-    from storage.proofs import write_proof
-
-    with tempfile.TemporaryDirectory(prefix="minutier-check-") as folder:
-        target = Path(folder) / "proof.zip"
-        write_proof(archive, found, target)
-        return verify(target, load_trust(archive.settings.trust_dir), archive.clock())
-
-
-@app.command()
 def journal(identifier: Annotated[str | None, typer.Argument(metavar="[ID]")] = None) -> None:
     """Show the journal, whole or of one document."""
     from storage import journal as store
@@ -341,32 +294,28 @@ def journal(identifier: Annotated[str | None, typer.Argument(metavar="[ID]")] = 
     show(value, table(("seq", "at", "event", "archive_id", "details"), rows))
 
 
-@app.command()
-def proof(identifier: _ID, output: Annotated[Path, typer.Option("-o", "--output", help="the zip to write")]) -> None:
-    """Export the self-contained proof of one document."""
-    from storage import proofs, reading
-
-    target = _writable(output)
-    with running_archive() as archive:
-        found = reading.find(archive, identifier)
-        proofs.export_proof(archive, found, target)
-    show({"archive_id": found.archive_id, "output": str(output)}, f"Proof written: {output}")
-
-
 @app.command("verify")
 def verify_proof(
     bundle: Annotated[Path, typer.Argument(metavar="P.zip")],
     trust: Annotated[Path | None, typer.Option(help="directory of trust anchors")] = None,
     at: Annotated[str, typer.Option(help="time to judge at, RFC 3339; now by default")] = "",
+    opening: Annotated[Path | None, typer.Option(help="the .opening.json of a blind document")] = None,
+    document: Annotated[Path | None, typer.Option(help="with --opening: the document in clear")] = None,
 ) -> int:
     """Check a proof offline; needs no running instance."""
     from minutier.report import Verdict, as_text
     from minutier.trust import load_trust
     from minutier.verify import verify
+    from minutier.verify_opening import verify_opening
+
+    if (opening is None) != (document is None):
+        raise BadInputError("USAGE", "--opening and --document go together.", remedy="Give both, or none.")
 
     if not bundle.is_file():
         raise BadInputError("FILE_MISSING", f"There is no file {bundle}.", remedy="Check the name.")
     report = verify(bundle, load_trust(_trust_directory(trust)), _moment(at))
+    if opening is not None and document is not None:
+        report = verify_opening(report, bundle, opening, document)
     value = report.as_dict()
     show(value, as_text(report))
     return 0 if report.verdict is Verdict.PASSED else 1
@@ -378,15 +327,6 @@ def _trust_directory(named: Path | None) -> Path | None:
         return named
     own = settings().trust_dir
     return own if own.is_dir() else None
-
-
-def _writable(output: Path) -> Path:
-    """Refuse a place that cannot be written before any work is done; gives the absolute path."""
-    folder = output.absolute().parent
-    if output.is_dir() or not folder.is_dir():
-        what = f"{output} is a directory." if output.is_dir() else f"There is no directory {folder}."
-        raise BadInputError("BAD_OUTPUT", what, remedy="Give the name of a file in a directory that exists.")
-    return output.absolute()
 
 
 def _moment(text: str) -> datetime:

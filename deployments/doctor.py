@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -241,9 +242,22 @@ def _programs() -> Iterator[Check]:
             yield Check(program, "ok", found)
         else:
             yield Check(program, "warning", f"not found: {feature}", f"apt-get install {package}")
+    yield _post_quantum()
     fonts = shutil.which("fc-list")
     if fonts and not subprocess.run([fonts], capture_output=True, check=False).stdout.strip():
         yield Check("fonts", "warning", "none: office documents would look different", "apt-get install fonts-dejavu")
+
+
+def _post_quantum() -> Check:
+    """Say who opens what is encrypted for post-quantum recipients: pyrage does not, nor does an older `age`."""
+    name, can = "post-quantum recipients", "age1pq1… recipients work here (MLKEM768-X25519 of cryptography)"
+    found = shutil.which("age")
+    if found is None:
+        return Check(name, "ok", can)
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    numbers = [int(part) for part in re.findall(r"\d+", said)[:2]]
+    note = "" if numbers >= [1, 3] else ": too old to open them, which 1.3 does"
+    return Check(name, "ok", f"{can}; age {said or 'of an unknown version'}{note}")
 
 
 def _antivirus(settings: Settings) -> Check:

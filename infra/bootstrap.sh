@@ -29,6 +29,8 @@ missing_packages() {
     command -v openssl >/dev/null || echo openssl
     if [ "$mode" = test ]; then
         command -v unzip >/dev/null || echo unzip
+        # A second program opens what is encrypted.
+        command -v age >/dev/null || echo age
         # The modules of the MinIO server come over TLS.
         [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
         # Proofs are also checked with the clock of 2050.

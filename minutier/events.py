@@ -14,6 +14,9 @@ class Event(StrEnum):
     """What the legal journal can say. A name, once used, keeps its meaning."""
 
     SAFE_CREATED = "safe:created"
+    SAFE_RECIPIENTS = "safe:recipients"
+    SAFE_REKEYED = "safe:rekeyed"
+    CLASS_CREATED = "class:created"
     DEPOSIT_RECEIVED = "deposit:received"
     DEPOSIT_SCREENED = "deposit:screened"
     DEPOSIT_RENDERED = "deposit:rendered"

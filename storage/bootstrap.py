@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,14 +28,13 @@ from storage.parse import open_store
 from storage.ports import ObjectStore
 from storage.probe import ProbeReport, probe
 from storage.revocation_source import RevocationSource
+from storage.safes import create_safe
 from storage.seal_keys import SEAL, SECOND
 from storage.sealer import Sealer
 from storage.settings import Settings, load_settings
 from storage.signers import load_journal_key
 from storage.tsa import TimestampAuthorities
 
-_SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_KEYS_LOCK = 0x6B657972696E6731  # "keyring1"
 _PROBE_LIFE = timedelta(hours=24)
 _DEFAULT_SAFE = ("demo", "Coffre de démonstration")
 _DEFAULT_CLASSES = (("default", "Conservation cinq ans", 5, "destroy"),)
@@ -242,36 +240,6 @@ def probe_store(archive: Archive, name: str) -> ProbeReport:
         details: dict[str, str | int] = {"replica": name, "ok": int(report.ok)}
         journal.append(connection, Event.STORE_PROBED, now, details=details)
     return report
-
-
-def check_safe_name(name: str) -> None:
-    """Raise BadInputError (`BAD_NAME`) unless a text can name a safe or a feed: it becomes part of keys and paths."""
-    if not _SAFE_NAME.fullmatch(name):
-        raise BadInputError(
-            "BAD_NAME", f"{name!r} cannot name a safe.", remedy="Use small letters, digits and hyphens, 63 at most."
-        )
-
-
-def create_safe(archive: Archive, name: str, title: str) -> bool:
-    """Create a safe with its own key; False when it was there already. BadInputError (`BAD_NAME`) for a bad name."""
-    check_safe_name(name)
-    with archive.database.transaction() as connection:
-        # One at a time: rivals would leave the key of one in the file and the recipient of the other in the table.
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_KEYS_LOCK,))
-        known = {row["name"]: row["escrow"] for row in connection.execute("SELECT name, escrow FROM safe")}
-        if name in known:
-            return False
-        recipient = archive.keys.create_safe_key(name)
-        # The escrow key is made with the first safe; afterwards its file may be kept elsewhere.
-        escrow = next(iter(known.values()), None) or archive.keys.create_escrow_key()
-        done = connection.execute(
-            "INSERT INTO safe (name, title, recipient, escrow, created_at) VALUES (%s, %s, %s, %s, %s)"
-            " ON CONFLICT DO NOTHING",
-            (name, title, recipient, escrow, archive.clock()),
-        )
-        if done.rowcount:
-            journal.append(connection, Event.SAFE_CREATED, archive.clock(), safe=name)
-    return bool(done.rowcount)
 
 
 def _install_defaults(archive: Archive) -> None:

@@ -299,13 +299,6 @@ def safes(connection: Connection) -> Iterator[dict[str, Any]]:
     )
 
 
-def safe_recipients(connection: Connection, name: str) -> tuple[str, str]:
-    """Give the age recipients of a safe: its own, and the escrow's; BadInputError (`UNKNOWN_SAFE`) without it."""
-    require_safe(connection, name)
-    (row,) = connection.execute("SELECT recipient, escrow FROM safe WHERE name = %s", (name,)).fetchall()
-    return row["recipient"], row["escrow"]
-
-
 def class_years(connection: Connection, name: str) -> int:
     """Give the years of a lifecycle class; BadInputError (`UNKNOWN_CLASS`) names the known ones."""
     rows = connection.execute("SELECT name, years FROM lifecycle_class ORDER BY name").fetchall()

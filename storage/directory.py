@@ -103,11 +103,11 @@ class DirectoryStore:
         with self._disk():
             return self._walk(prefix)
 
-    def open(self, key: str, version_id: str) -> AbstractContextManager[BinaryIO]:
+    def open(self, key: str, version_id: str, *, offset: int = 0, length: int = 0) -> AbstractContextManager[BinaryIO]:
         """See the port. The stream cannot seek."""
         path = self._find(key, version_id)
         with self._disk():
-            stream = io.BufferedReader(_Bytes(path, self.root), _BUFFER)
+            stream = io.BufferedReader(_Bytes(path, self.root, offset, length), _BUFFER)
         try:
             # The first bytes are asked for here: a decoder of age files calls a header that it cannot read altered.
             stream.peek()
@@ -262,10 +262,12 @@ class DirectoryStore:
 class _Bytes(io.RawIOBase):
     """The bytes of one file, read in order; a disk that fails under them is said in the words of the port."""
 
-    def __init__(self, path: Path, root: Path) -> None:
+    def __init__(self, path: Path, root: Path, offset: int = 0, length: int = 0) -> None:
         super().__init__()
         self._root = root
+        self._left = length or None
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
 
     def readable(self) -> bool:
         """Say that it can be read; it can do nothing else."""
@@ -274,11 +276,15 @@ class _Bytes(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill the buffer, or give what is left of the file; gives how many bytes came."""
         room, done = memoryview(buffer).cast("B"), 0
+        if self._left is not None:
+            room = room[: self._left]
         try:
             while done < len(room) and (count := os.readv(self._descriptor, [room[done:]])):
                 done += count
         except OSError as error:
             raise disk_error(error, self._root) from error
+        if self._left is not None:
+            self._left -= done
         return done
 
     def close(self) -> None:

@@ -133,10 +133,11 @@ class MemoryStore:
             keys = sorted(key for key in self._entries if key.startswith(prefix))
             return iter([version for key in keys for version in self._listed(key)])
 
-    def open(self, key: str, version_id: str) -> AbstractContextManager[BinaryIO]:
+    def open(self, key: str, version_id: str, *, offset: int = 0, length: int = 0) -> AbstractContextManager[BinaryIO]:
         """See the port."""
         with self._call("open", key):
-            return io.BytesIO(self._find(key, version_id).data)
+            data = self._find(key, version_id).data[offset:]
+            return io.BytesIO(data[:length] if length else data)
 
     def lock_state(self, key: str, version_id: str) -> LockState:
         """See the port."""

@@ -53,8 +53,10 @@ class ObjectStore(Protocol):
     def list_objects(self, prefix: str) -> Iterator[ObjectVersion]:
         """Iterate over all versions of all keys beginning with `prefix`, in key order; delete markers left out."""
 
-    def open(self, key: str, version_id: str) -> AbstractContextManager[BinaryIO]:
+    def open(self, key: str, version_id: str, *, offset: int = 0, length: int = 0) -> AbstractContextManager[BinaryIO]:
         """Open one version for streaming reads, always by version id, so that no marker can hide it.
+
+        From byte `offset` on, and `length` bytes of it (0: to the end): a store that can sends no others.
 
         A store or disk that fails while the stream is read, at its first byte or in the middle, is
         `ServiceUnavailableError` too, raised by `read` and `readinto` themselves: a reader then takes another replica.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minutier.age import Identity
 from minutier.errors import BadInputError, IntegrityFailureError, ServiceUnavailableError
 from minutier.events import Event, format_time
 from minutier.fingerprint import Fingerprint, fingerprint_file, parse_fingerprint
@@ -14,10 +17,12 @@ from minutier.identifiers import is_archive_id
 from minutier.seal import check_seal, check_second_seal
 from storage import catalogue, journal
 from storage.archive import Archive
+from storage.blind import decrypt_document, is_blind
 from storage.catalogue import Copy, Deposit, StoredObject
 from storage.evidence_store import first_token
-from storage.files import durable_writer, sync_directory
+from storage.files import durable_writer, publish, sync_directory
 from storage.keys import decrypt_stream
+from storage.opening import document_identity, from_any_copy
 from storage.placing import read_fingerprint
 from storage.vault import sealed_parts
 
@@ -67,7 +72,30 @@ def read(archive: Archive, deposit: Deposit, target: Path, *, role: str = "origi
     """Give the document back into `target`, verified against its sealed manifest; the act is journaled."""
     require_archived(deposit)
     require_sealed(archive, deposit)
-    fetch(archive, deposit, role, target)
+    if role == "original" and is_blind(deposit):
+        _read_blind(archive, deposit, target)
+    else:
+        fetch(archive, deposit, role, target)
+    _journal_read(archive, deposit, role)
+
+
+def read_encrypted(archive: Archive, deposit: Deposit, target: Path, *, role: str = "original") -> None:
+    """Give the stored, encrypted bytes of a part, as they were stored; needs no key; the act is journaled."""
+    require_archived(deposit)
+    fetch(archive, deposit, role, target, encrypted=True)
+    _journal_read(archive, deposit, role)
+
+
+def _read_blind(archive: Archive, deposit: Deposit, target: Path) -> None:
+    identity = document_identity(archive, deposit)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".blind-") as folder:
+        sealed, clear = Path(folder) / "sealed", Path(folder) / "clear"
+        fetch(archive, deposit, "original", sealed)
+        decrypt_document(deposit, sealed, clear, identity)
+        publish(clear, target)
+
+
+def _journal_read(archive: Archive, deposit: Deposit, role: str) -> None:
     with archive.database.transaction() as connection:
         journal.append(
             connection,
@@ -79,8 +107,15 @@ def read(archive: Archive, deposit: Deposit, target: Path, *, role: str = "origi
         )
 
 
-def fetch(archive: Archive, deposit: Deposit, role: str, target: Path) -> None:
-    """Decrypt a part from the first copy that proves good; IntegrityFailureError when none does."""
+def fetch(archive: Archive, deposit: Deposit, role: str, target: Path, *, encrypted: bool = False) -> None:
+    """Give a part, as the manifest describes it, from the first copy that proves good.
+
+    Of a blind document the original is its ciphertext. `encrypted` gives the stored bytes of any part. Raises
+    IntegrityFailureError when no copy is good, else as `opening.document_identity`.
+    """
+    identity = None
+    if not encrypted and not (role == "original" and is_blind(deposit)):
+        identity = document_identity(archive, deposit)
     with archive.database.transaction() as connection:
         item = catalogue.objects(connection, deposit.archive_id).get(role)
         copies = [copy for copy in catalogue.copies(connection, deposit.archive_id) if copy.role == role]
@@ -88,58 +123,41 @@ def fetch(archive: Archive, deposit: Deposit, role: str, target: Path) -> None:
         raise BadInputError(
             "NO_SUCH_PART", f"This document has no {role}.", remedy="`minutier metadata` lists its parts."
         )
-    failures: list[str] = []
-    unreachable = 0
-    for copy in copies:
-        try:
-            _fetch_copy(archive, deposit, item, copy, target)
-            return
-        except ServiceUnavailableError as error:
-            if error.code == "DISK_FULL":
-                raise
-            unreachable += 1
-            failures.append(f"{copy.replica}: {error.message}")
-        except (IntegrityFailureError, KeyError) as error:
-            failures.append(f"{copy.replica}: {error}")
-    if unreachable:
-        raise ServiceUnavailableError(
-            "STORE_DOWN",
-            f"No good copy could be reached ({'; '.join(failures)}).",
-            remedy="Nothing is lost. Start the stores and run the same command again.",
-        )
-    raise IntegrityFailureError(
-        "NO_GOOD_COPY",
-        f"No copy proved good ({'; '.join(failures)}).",
-        remedy="Run `minutier sweep` and keep the instance as it is.",
-    )
+    found = item
+    from_any_copy(copies, lambda copy: _fetch_copy(archive, deposit, found, copy, target, identity))
 
 
-def _fetch_copy(archive: Archive, deposit: Deposit, item: StoredObject, copy: Copy, target: Path) -> None:
-    with archive.database.transaction() as connection:
-        query = "SELECT wrapped FROM document_key WHERE archive_id = %s"
-        row = connection.execute(query, (deposit.archive_id,)).fetchone()
-    wrapped = bytes(row["wrapped"]) if row else archive.keys.kept(deposit.archive_id)
-    if wrapped is None:
-        raise IntegrityFailureError(
-            "KEY_MISSING", "The key of this document is gone.", remedy="Restore the keys directory from its backup."
-        )
-    identity = archive.keys.unwrap(deposit.safe, wrapped)
+def _fetch_copy(
+    archive: Archive, deposit: Deposit, item: StoredObject, copy: Copy, target: Path, identity: Identity | None
+) -> None:
+    """Write one copy to `target`, decrypted where there is an identity, if its bytes are what they must be."""
     replica = archive.replica(copy.replica)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.reading")
     try:
         with replica.open(item.key, copy.version_id) as source, durable_writer(aside) as sink:
-            decrypt_stream(source, sink, identity)
-        expected = _expected(deposit, item.role)
-        if expected is not None:
-            found = fingerprint_file(aside)
-            if found != expected:
-                raise IntegrityFailureError(
-                    "DOCUMENT_ALTERED", "The bytes are not those of the sealed manifest.", remedy="Run a sweep."
-                )
+            if identity is None:
+                shutil.copyfileobj(source, sink)
+            else:
+                decrypt_stream(source, sink, identity)
+        wanted = _wanted(deposit, item, clear=identity is not None)
+        if wanted and {fingerprint_file(aside)} != wanted:
+            raise IntegrityFailureError(
+                "DOCUMENT_ALTERED", "The bytes are not those of the sealed manifest.", remedy="Run a sweep."
+            )
         aside.replace(target)
         sync_directory(target.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _wanted(deposit: Deposit, item: StoredObject, *, clear: bool) -> set[Fingerprint]:
+    """Give what the bytes must be: the sealed manifest knows the clear ones, the catalogue the stored ones.
+
+    Of a blind original both know the same bytes.
+    """
+    sealed = _expected(deposit, item.role) if clear or (item.role == "original" and is_blind(deposit)) else None
+    stored = None if clear else Fingerprint(item.sha256, item.sha3_512, item.size)
+    return {value for value in (sealed, stored) if value is not None}
 
 
 def _expected(deposit: Deposit, role: str) -> Fingerprint | None:

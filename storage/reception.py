@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from psycopg.errors import UniqueViolation
@@ -17,13 +17,14 @@ from minutier.identifiers import new_archive_id
 from minutier.manifest import read_parts
 from storage import catalogue
 from storage.archive import Archive
+from storage.blind import CIPHERTEXT, BlindDelivery, record, require_mode
 from storage.catalogue import Deposit
 from storage.files import durable_writer, sync_directory
 
 # A refusal of the content itself: the same bytes under the same name get the same answer. Others may pass corrected.
 _CONTENT_REFUSALS = frozenset(
     ("EMPTY", "TOO_LARGE", "MALWARE", "DAMAGED", "ENCRYPTED", "NO_PAGES", "FORMAT_UNKNOWN", "FORMAT_MISMATCH")
-) | {"POLYGLOT"}
+) | {"POLYGLOT", "BLIND_NOT_AGE"}
 SPOOL_NAMES = {"original": "original", "rendition": "rendition.pdf"}
 # Outcomes of the rendition that come with a file of their own (tasks/render.py).
 RUNGS_WITH_FILE = frozenset(("pdfa-structural", "pdfa-image"))
@@ -44,6 +45,8 @@ class Delivery:
     metadata: Mapping[str, str] = field(default_factory=dict)
     expected: Mapping[str, str] = field(default_factory=dict)
     expected_size: int | None = None
+    blind: BlindDelivery | None = None
+    """What came with a document that its depositor encrypted."""
 
 
 def receive(archive: Archive, delivery: Delivery) -> Deposit:
@@ -54,7 +57,10 @@ def receive(archive: Archive, delivery: Delivery) -> Deposit:
     """
     with archive.database.transaction() as connection:
         catalogue.require_safe(connection, delivery.safe)
-        catalogue.class_years(connection, delivery.lifecycle_class)
+        require_mode(connection, delivery.safe, delivery.lifecycle_class, delivery.blind)
+    if delivery.blind is not None:
+        expected = {**delivery.expected, **delivery.blind.expected}
+        delivery = replace(delivery, expected=expected, expected_size=delivery.blind.statement.ciphertext.size)
     size = _require_file(delivery.path)
     if size > archive.settings.max_document_bytes:
         return refuse(archive, delivery, _too_large(size, archive.settings.max_document_bytes))
@@ -205,6 +211,8 @@ def _record(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: 
                     return known
             row = _row(archive, delivery, archive_id, fingerprint) | {"state": "RECEIVED"}
             catalogue.insert_deposit(connection, row)
+            if delivery.blind is not None:
+                record(connection, archive_id, delivery.safe, delivery.blind)
             return catalogue.get(connection, archive_id)
     except UniqueViolation:
         # Another worker inserted the same reference between our look and our insert: look again, once, for good.
@@ -265,7 +273,9 @@ def _spool_whole(archive: Archive, deposit: Deposit, fingerprint: Fingerprint) -
 
 
 def _name(delivery: Delivery) -> str:
-    return delivery.name or delivery.path.name
+    name = delivery.name or delivery.path.name
+    # What a proof holds under this name is a ciphertext, whatever the depositor calls it.
+    return name if delivery.blind is None or name.endswith(CIPHERTEXT) else name + CIPHERTEXT
 
 
 def _row(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: Fingerprint | None) -> dict[str, object]:

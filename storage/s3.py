@@ -178,10 +178,10 @@ class S3Store:
         check_prefix(prefix)
         return self._pages(prefix)
 
-    def open(self, key: str, version_id: str) -> AbstractContextManager[BinaryIO]:
+    def open(self, key: str, version_id: str, *, offset: int = 0, length: int = 0) -> AbstractContextManager[BinaryIO]:
         """See the port. The stream cannot seek."""
         self._check(key, version_id)
-        return self._reading(key, version_id)
+        return self._reading(key, version_id, offset, length)
 
     def lock_state(self, key: str, version_id: str) -> LockState:
         """See the port. GOVERNANCE, which a right can lift, counts as not locked."""
@@ -267,9 +267,9 @@ class S3Store:
                 ) from error
 
     @contextmanager
-    def _reading(self, key: str, version_id: str) -> Iterator[BinaryIO]:
+    def _reading(self, key: str, version_id: str, offset: int, length: int) -> Iterator[BinaryIO]:
         with self._answers(f"read {key}", key, version_id):
-            answer = self._client.get_object(self._bucket, key, version_id=version_id)
+            answer = self._client.get_object(self._bucket, key, offset, length, version_id=version_id)
         try:
             lost = partial(self._unanswered, f"read {key} to its end")
             with io.BufferedReader(_Body(answer, lost), _BUFFER) as stream:

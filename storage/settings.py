@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from minutier.age import parse_recipient
 from minutier.errors import BadInputError
 
 PREFIX = "MINUTIER_"
@@ -71,6 +72,8 @@ class Settings(BaseModel):
     seal_pin_file: Path | None = None
     second_seal: Literal["none", "ml-dsa-65"] = "none"
     """A second, post-quantum seal in a file of its own (docs/format/seal-v1.md §4)."""
+    escrow_recipient: str | None = None
+    """age recipient that new safes get as their escrow: its private half is then never made here."""
     max_document_bytes: int = Field(default=2**30, ge=1, le=2**40)
     staging_days: int = Field(default=7, ge=1, le=90)
     """Days of the first lock, before the lock of the class replaces it."""
@@ -121,6 +124,14 @@ class Settings(BaseModel):
             if not url.startswith(_HTTP):
                 raise ValueError(f"{url!r} must start with http:// or https://")
         return value
+
+    @field_validator("escrow_recipient")
+    @classmethod
+    def _recipient(cls, value: str | None) -> str | None:
+        try:
+            return str(parse_recipient(value)) if value is not None else None
+        except BadInputError as error:
+            raise ValueError(error.message) from error
 
     @field_validator("time_zone")
     @classmethod

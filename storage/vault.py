@@ -17,9 +17,10 @@ from minutier.errors import IntegrityFailureError
 from minutier.events import format_time
 from minutier.fingerprint import Fingerprint, fingerprint_bytes, fingerprint_file
 from minutier.manifest import Part, read_parts
-from storage import catalogue, journal
+from storage import catalogue, journal, safes
 from storage.archive import Archive
 from storage.batches import lock_batch, missing_batches, store_batch
+from storage.blind import is_blind
 from storage.catalogue import Deposit, StoredObject
 from storage.database import Connection
 from storage.keys import encrypt_file, spool_altered
@@ -160,12 +161,13 @@ def _document_key(archive: Archive, deposit: Deposit) -> str:
         query = "SELECT recipient, wrapped FROM document_key WHERE archive_id = %s"
         row = connection.execute(query, (deposit.archive_id,)).fetchone()
         if row is None:
-            safe = catalogue.safe_recipients(connection, deposit.safe)
-            archive.keys.require_safe_key(deposit.safe, safe[0])
-            recipient, wrapped = archive.keys.new_document_key(safe)
+            recipients = safes.recipients_of(connection, deposit.safe, lock="SHARE")
+            for own in recipients.host:
+                archive.keys.require_safe_key(deposit.safe, own)
+            recipient, wrapped = archive.keys.new_document_key(recipients.all)
             connection.execute(
-                "INSERT INTO document_key (archive_id, recipient, wrapped) VALUES (%s, %s, %s)",
-                (deposit.archive_id, recipient, wrapped),
+                "INSERT INTO document_key (archive_id, recipient, wrapped, wrapped_for) VALUES (%s, %s, %s, %s)",
+                (deposit.archive_id, recipient, wrapped, recipients.set_id),
             )
         else:
             recipient, wrapped = row["recipient"], bytes(row["wrapped"])
@@ -211,11 +213,17 @@ def _stage(archive: Archive, deposit: Deposit, recipient: str) -> list[tuple[Sto
     staged: list[tuple[StoredObject, Path]] = []
     for role, (source, expected) in _sources(archive, deposit).items():
         path, item = archive.spooled(deposit.archive_id, f"objects/{role}.age"), known.get(role)
+        # What its depositor encrypted is stored as it came.
+        sealed_before = role == "original" and is_blind(deposit)
+        path = source if sealed_before else path
         if item is None or not path.exists() or fingerprint_file(path) != fingerprint_of(item):
             if not source.is_file():
                 raise spool_altered(source.name)
-            encrypt_file(source, path, recipient, expected)
+            if not sealed_before:
+                encrypt_file(source, path, recipient, expected)
             digest = fingerprint_file(path)
+            if sealed_before and digest != expected:
+                raise spool_altered(source.name)
             key = object_key(deposit, role)
             item = StoredObject(deposit.archive_id, role, key, digest.sha256, digest.sha3_512, digest.size)
         staged.append((item, path))

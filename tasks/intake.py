@@ -18,10 +18,11 @@ from psycopg.types.json import Jsonb
 from minutier.errors import BadInputError, RefusedDocumentError, ServiceUnavailableError
 from storage import catalogue
 from storage.archive import Archive
-from storage.bootstrap import check_safe_name, create_safe, current_archive
+from storage.bootstrap import current_archive
 from storage.catalogue import Deposit
 from storage.files import write_durably
 from storage.reception import Delivery, receive, refuse
+from storage.safes import check_safe_name, create_safe
 from tasks.bordereau import ABSENT, MANIFEST, RECEIPT, Batch, Line, Row, bad_manifest, file_state, read_batch
 from tasks.prefect_step import Ticket, may_pass_later, ticket_of
 

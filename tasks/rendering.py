@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 
 from storage import catalogue
 from storage.archive import Archive
+from storage.blind import is_blind
 from storage.bootstrap import current_archive
 from storage.catalogue import Deposit
 from storage.files import publish
@@ -16,6 +17,9 @@ from storage.reception import claimed, current
 from tasks.prefect_step import Ticket, outcome, step
 from tasks.render import render
 from tasks.screening import limits_of
+
+# Nobody here can open the document, so nobody can draw it.
+_BLIND = {"verdict": "not_checked", "rung": "original-only", "reason": "BLIND"}
 
 
 def render_deposit(archive: Archive, archive_id: str) -> Deposit:
@@ -33,18 +37,25 @@ def _render(archive: Archive, deposit: Deposit) -> None:
     if not original.is_file():
         raise spool_altered("original")
     target.unlink(missing_ok=True)
+    if is_blind(deposit):
+        _advance(archive, deposit, dict(_BLIND))
+        return
     media_type = str((deposit.screening or {})["media_type"])
     report = render(original, media_type, aside, limits_of(archive))
     if aside.exists():
         publish(aside, target)
+    _advance(archive, deposit, report.as_dict())
+
+
+def _advance(archive: Archive, deposit: Deposit, report: dict[str, Any]) -> None:
     with archive.database.transaction() as connection:
         catalogue.advance(
             connection,
             deposit,
             "RENDERED",
             archive.clock(),
-            details={"verdict": report.verdict, "rung": report.rung},
-            rendition=report.as_dict(),
+            details={"verdict": report["verdict"], "rung": report["rung"]},
+            rendition=report,
         )
 
 

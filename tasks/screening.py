@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from minutier.errors import RefusedDocumentError
 from storage import catalogue
 from storage.archive import Archive
+from storage.blind import screen_ciphertext, statement_of
 from storage.bootstrap import current_archive
 from storage.catalogue import Deposit
 from storage.keys import spool_altered
@@ -30,8 +31,15 @@ def _screen(archive: Archive, deposit: Deposit) -> None:
     original = archive.spooled(deposit.archive_id, "original")
     if not original.is_file():
         raise spool_altered("original")
+    with archive.database.transaction() as connection:
+        statement = statement_of(connection, deposit.archive_id)
+    report: dict[str, Any]
     try:
-        report = screen(original, deposit.name, limits_of(archive), archive.settings.clamd)
+        report = (
+            screen(original, deposit.name, limits_of(archive), archive.settings.clamd).as_dict()
+            if statement is None
+            else screen_ciphertext(original, statement)
+        )
     except RefusedDocumentError as refusal:
         refuse_deposit(archive, deposit, refusal)
         return
@@ -41,8 +49,8 @@ def _screen(archive: Archive, deposit: Deposit) -> None:
             deposit,
             "SCREENED",
             archive.clock(),
-            details={"format": report.media_type, "antivirus": report.antivirus},
-            screening=report.as_dict(),
+            details={"format": str(report["media_type"]), "antivirus": str(report["antivirus"])},
+            screening=report,
         )
 
 

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from pyrage import encrypt, x25519
 
+from minutier.age import generate_identity
+from minutier.age_stream import encrypt_bytes
 from minutier.errors import BadInputError, PolicyRefusedError, ServiceUnavailableError
 from minutier.fingerprint import fingerprint_stream
 from storage import files as durable
@@ -25,7 +26,7 @@ from tests.support.rig import make_rig
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(days=7)
-IDENTITY = x25519.Identity.generate()
+IDENTITY = generate_identity()
 
 
 @pytest.fixture
@@ -290,7 +291,7 @@ def fail_at(monkeypatch, byte, root):
     ids=["whole", "pieces", "digests", "decryption"],
 )
 def test_a_disk_that_fails_while_it_is_read_is_unavailable(store, source, monkeypatch, byte, read):
-    source.write_bytes(encrypt(bytes(500_000), [IDENTITY.to_public()]))
+    source.write_bytes(encrypt_bytes(bytes(500_000), [IDENTITY.recipient]))
     version = store.put("demo/a", source, LATER).version_id
     fail_at(monkeypatch, byte, store.root)
     with pytest.raises(ServiceUnavailableError) as failed, store.open("demo/a", version) as stream:

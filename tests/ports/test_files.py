@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from pyrage import decrypt, x25519
 
+from minutier.age import HYBRID, X25519, generate_identity
+from minutier.age_stream import decrypt_bytes
 from minutier.errors import IntegrityFailureError, ServiceUnavailableError
 from storage import files
 from storage.files import PART, copy_durably, durable_writer, make_directories, write_durably
@@ -168,24 +169,29 @@ def document(tmp_path):
     return path
 
 
-def test_an_encrypted_file_is_durable_and_opens(tmp_path, document, calls):
-    identity = x25519.Identity.generate()
-    encrypt_file(document, tmp_path / "document.age", str(identity.to_public()))
+@pytest.fixture(params=[X25519, HYBRID])
+def kind(request):
+    return request.param
+
+
+def test_an_encrypted_file_is_durable_and_opens(tmp_path, document, calls, kind):
+    identity = generate_identity(kind)
+    encrypt_file(document, tmp_path / "document.age", str(identity.recipient))
     assert calls == [("fsync", "file"), ("rename", "file"), ("fsync", "directory")]
-    assert decrypt((tmp_path / "document.age").read_bytes(), [identity]) == BIG
+    assert decrypt_bytes((tmp_path / "document.age").read_bytes(), [identity]) == BIG
 
 
-def test_encrypting_onto_a_full_disk_says_so_and_leaves_nothing(tmp_path, document):
-    recipient = str(x25519.Identity.generate().to_public())
+def test_encrypting_onto_a_full_disk_says_so_and_leaves_nothing(tmp_path, document, kind):
+    recipient = str(generate_identity(kind).recipient)
     with room_for(100_000), pytest.raises(ServiceUnavailableError) as full:
         encrypt_file(document, tmp_path / "document.age", recipient)
     assert full.value.code == "DISK_FULL"
     assert names(tmp_path) == ["document"]
 
 
-def test_decrypting_onto_a_full_disk_accuses_the_disk_and_not_the_stored_bytes(tmp_path, document):
-    identity = x25519.Identity.generate()
-    encrypt_file(document, tmp_path / "document.age", str(identity.to_public()))
+def test_decrypting_onto_a_full_disk_accuses_the_disk_and_not_the_stored_bytes(tmp_path, document, kind):
+    identity = generate_identity(kind)
+    encrypt_file(document, tmp_path / "document.age", str(identity.recipient))
     with (
         room_for(100_000),
         pytest.raises(ServiceUnavailableError) as full,
@@ -197,9 +203,9 @@ def test_decrypting_onto_a_full_disk_accuses_the_disk_and_not_the_stored_bytes(t
     assert not (tmp_path / "clear").exists()
 
 
-def test_a_disk_that_fails_while_read_does_not_accuse_the_stored_bytes(tmp_path, document):
-    identity = x25519.Identity.generate()
-    encrypt_file(document, tmp_path / "document.age", str(identity.to_public()))
+def test_a_disk_that_fails_while_read_does_not_accuse_the_stored_bytes(tmp_path, document, kind):
+    identity = generate_identity(kind)
+    encrypt_file(document, tmp_path / "document.age", str(identity.recipient))
 
     class Failing(io.BytesIO):
         def read(self, size=-1):
@@ -225,16 +231,16 @@ def test_a_disk_that_fails_while_read_does_not_accuse_the_stored_bytes(tmp_path,
     ],
     ids=["empty", "first byte", "header cut", "last byte", "a byte inside", "cut in two", "longer"],
 )
-def test_altered_bytes_are_accused(tmp_path, document, alter):
-    identity = x25519.Identity.generate()
-    encrypt_file(document, tmp_path / "document.age", str(identity.to_public()))
+def test_altered_bytes_are_accused(tmp_path, document, alter, kind):
+    identity = generate_identity(kind)
+    encrypt_file(document, tmp_path / "document.age", str(identity.recipient))
     altered = alter((tmp_path / "document.age").read_bytes())
     with pytest.raises(IntegrityFailureError) as found:
         decrypt_stream(io.BytesIO(altered), io.BytesIO(), identity)
     assert found.value.code == "CIPHERTEXT_ALTERED"
 
 
-def test_bytes_for_another_key_are_accused(tmp_path, document):
-    encrypt_file(document, tmp_path / "document.age", str(x25519.Identity.generate().to_public()))
+def test_bytes_for_another_key_are_accused(tmp_path, document, kind):
+    encrypt_file(document, tmp_path / "document.age", str(generate_identity(kind).recipient))
     with pytest.raises(IntegrityFailureError), (tmp_path / "document.age").open("rb") as source:
-        decrypt_stream(source, io.BytesIO(), x25519.Identity.generate())
+        decrypt_stream(source, io.BytesIO(), generate_identity(kind))

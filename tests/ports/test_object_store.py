@@ -43,6 +43,14 @@ def test_an_object_of_several_parts_is_locked_and_whole(harness):
         harness.store.delete_version("demo/large", version.version_id)
 
 
+@pytest.mark.parametrize(("offset", "length"), [(0, 0), (0, 1), (5, 10), (2_000_000, 200_000), (2_999_999, 1), (7, 0)])
+def test_a_part_is_read_from_where_it_begins(harness, offset, length):
+    data = bytes(range(250)) * 12_000
+    version = harness.put("demo/parts", data)
+    with harness.store.open("demo/parts", version.version_id, offset=offset, length=length) as stream:
+        assert stream.read() == (data[offset : offset + length] if length else data[offset:])
+
+
 def test_a_reader_may_stop_in_the_middle(harness):
     version = harness.put("demo/stopped", bytes(300_000))
     with harness.store.open("demo/stopped", version.version_id) as stream:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from pyrage import encrypt, x25519
 
+from minutier.age import HYBRID, X25519, generate_identity
+from minutier.age_stream import encrypt_bytes
 from minutier.errors import BadInputError, PolicyRefusedError, ServiceUnavailableError
 from storage.keys import decrypt_stream
 from storage.s3 import S3Store
@@ -194,11 +195,12 @@ def test_a_body_cut_short_is_unavailable_not_short(credentials):
     assert failed.value.code == "STORE_UNANSWERED"
 
 
+@pytest.mark.parametrize("kind", [X25519, HYBRID])
 @pytest.mark.parametrize("came", [0, 100, 300_000])
-def test_a_body_cut_short_is_not_an_altered_file(credentials, came):
+def test_a_body_cut_short_is_not_an_altered_file(credentials, came, kind):
     """The decoder that reads it gives the word of the store on, wherever the connection ends."""
-    identity = x25519.Identity.generate()
-    closed = encrypt(bytes(500_000), [identity.to_public()])
+    identity = generate_identity(kind)
+    closed = encrypt_bytes(bytes(500_000), [identity.recipient])
     answer = (200, {"Content-Length": str(len(closed))}, closed[:came])
     with (
         scripted(credentials, GET=[answer]) as (store, _),

@@ -5,16 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from minutier.age import generate_identity
 from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
 from storage import bootstrap
 from storage.bootstrap import (
-    create_safe,
     current_archive,
     make_replica,
     opened_archive,
     probe_store,
     require_probed,
 )
+from storage.safes import create_safe, recipients_of
 from storage.settings import load_settings
 
 
@@ -24,6 +25,25 @@ def environment(tmp_path, url):
         "MINUTIER_DATABASE_URL": url,
         "MINUTIER_TSA_URLS": "http://127.0.0.1:9/",
     }
+
+
+def test_an_escrow_of_elsewhere_is_used_and_no_escrow_key_is_made_here(database_url, certified_home, tmp_path):
+    shutil.copytree(certified_home, tmp_path / "home")
+    escrow = str(generate_identity().recipient)
+    given = environment(tmp_path, database_url) | {"MINUTIER_ESCROW_RECIPIENT": escrow}
+    with opened_archive(load_settings(None, given)) as archive:
+        assert not (tmp_path / "home" / "keys" / "escrow.age-key").exists()
+        assert create_safe(archive, "garage", "Garages")
+        assert create_safe(archive, "notary", "Notary", recipients=[str(generate_identity().recipient)])
+        with archive.database.transaction() as connection:
+            for name in ("demo", "garage", "notary"):
+                assert recipients_of(connection, name).escrow == (escrow,)
+
+
+def test_an_escrow_setting_that_is_no_recipient_is_refused(tmp_path):
+    with pytest.raises(BadInputError) as caught:
+        load_settings(tmp_path, {"MINUTIER_ESCROW_RECIPIENT": "age1nonsense"})
+    assert caught.value.code == "SETTING_INVALID"
 
 
 def test_an_instance_that_is_not_running_is_said(tmp_path):

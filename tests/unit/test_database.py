@@ -4,7 +4,9 @@ import psycopg
 import pytest
 
 from minutier.errors import PolicyRefusedError, ServiceUnavailableError
+from storage import database as database_module
 from storage.database import Database
+from storage.safes import recipients_of
 from tests.support.postgres import free_port
 
 
@@ -46,6 +48,28 @@ def test_a_schema_made_by_another_text_is_refused(postgres):
         assert caught.value.code == "MIGRATION_CHANGED"
     finally:
         again.close()
+
+
+def test_safes_of_before_keep_their_recipients(postgres, monkeypatch):
+    url, all_of_them = postgres.database(), database_module._migrations()
+    monkeypatch.setattr(database_module, "_migrations", lambda: all_of_them[:1])
+    before = Database(url)
+    before.open()
+    with before.transaction() as connection:
+        connection.execute(
+            "INSERT INTO safe (name, title, recipient, escrow, created_at)"
+            " VALUES ('old', 'Old', 'age1own', 'age1escrow', now())"
+        )
+    before.close()
+    monkeypatch.setattr(database_module, "_migrations", lambda: all_of_them)
+    after = Database(url)
+    after.open()
+    with after.transaction() as connection:
+        found = recipients_of(connection, "old")
+        assert (found.host, found.client, found.escrow) == (("age1own",), (), ("age1escrow",))
+        (row,) = connection.execute("SELECT * FROM safe").fetchall()
+        assert set(row) >= {"name", "title", "created_at"}
+    after.close()
 
 
 def test_settings_that_may_lose_a_commit_are_refused(postgres):

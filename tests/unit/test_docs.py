@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from deployments import commands_archive, commands_documents, commands_instance, commands_keys
+from deployments import (
+    commands_archive,
+    commands_documents,
+    commands_instance,
+    commands_keys,
+    commands_reading,
+    commands_safes,
+)
 from deployments.cli import app
 from minutier import errors
 from storage.settings import PREFIX, Settings
@@ -17,7 +24,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("minutier", "storage", "tasks", "flows", "deployments", "supervision")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "infra").rglob("*.md"))]
 README, CLI, OPERATIONS = ROOT / "README.md", ROOT / "docs" / "cli.md", ROOT / "docs" / "operations.md"
-REGISTERED = (commands_archive, commands_documents, commands_instance, commands_keys)
+REGISTERED = (
+    commands_archive, commands_documents, commands_instance, commands_keys, commands_reading, commands_safes,
+)  # fmt: skip
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"(?:`|\$ |uv run |^)minutier ((?:--json )?[a-z][a-z-]*(?: [a-z][a-z-]*)?)", re.MULTILINE)

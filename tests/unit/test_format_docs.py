@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,21 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from minutier import canonical, checkpoint, cms, container, der, evidence, kit, merkle, proof, timestamp
+from minutier import (
+    age,
+    age_stream,
+    blind,
+    canonical,
+    checkpoint,
+    cms,
+    container,
+    der,
+    evidence,
+    kit,
+    merkle,
+    proof,
+    timestamp,
+)
 from minutier.events import ENTRY_FORMAT, Event, encode_entry
 from minutier.fingerprint import fingerprint_bytes
 from minutier.manifest import FORMAT, Description, Part, encode_manifest
@@ -110,6 +125,49 @@ def test_the_manifest():
     found = canonical.decode(manifest())
     assert sorted(members) == sorted([*found, *found["objects"][0]])
     assert f"`{FORMAT}`" in page("manifest")
+
+
+def test_a_blind_deposit():
+    opening = blind.encode_opening(fingerprint_bytes(ORIGINAL), bytes(range(32)))
+    assert examples("blind") == [opening]
+    key = age.generate_identity()
+    text = blind.encode_statement(
+        fingerprint_bytes(b"c"), opening, key.recipient, [str(key.recipient)], media_type="text/plain", client="c"
+    )
+    statement = blind.read_statement(text)
+
+    def members(start: str, end: str) -> set[str]:
+        table = page("blind").partition(start)[2].partition(end)[0]
+        firsts = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", table, re.MULTILINE)
+        return {name for first in firsts for name in re.findall(r"`(\w+)`", first)}
+
+    assert members("## 1", "## 2") == set(canonical.decode(text))
+    assert members("## 2", "## 3") == set(canonical.decode(opening))
+    report = blind.screening(statement, text.decode())
+    listed = members("## 3", "## 4") | {"media_type", "format", "flags", "pages", "size"}
+    assert listed == set(report)
+    for name in (blind.FORMAT, blind.OPENING_FORMAT, blind.MEDIA_TYPE):
+        assert f"`{name}`" in page("blind")
+    assert f"{blind.MAX_STATEMENT >> 10} KiB" in page("blind")
+
+
+def test_the_encryption():
+    text = page("encryption")
+    beginnings = {age.X25519: ("age1", "AGE-SECRET-KEY-1"), age.HYBRID: ("age1pq1", "AGE-SECRET-KEY-PQ-1")}
+    for kind, (recipient, secret) in beginnings.items():
+        identity = age.generate_identity(kind)
+        assert str(identity.recipient).startswith(recipient)
+        assert identity.text().startswith(secret)
+        assert f"| `{recipient}…` | `{secret}…` | {len(identity.recipient.public)} bytes" in text
+        assert f"| `{kind}` |" in text
+        stanza = identity.recipient.wrap(bytes(16))
+        assert len(stanza.body) == 32
+    sealed = age_stream.encrypt_bytes(bytes(age_stream.CHUNK + 1), [age.generate_identity().recipient])
+    payload = len(sealed) - age.read_header(io.BytesIO(sealed)).size - age_stream.NONCE
+    assert payload == age_stream.CHUNK + 1 + 2 * age_stream.TAG
+    assert f"{age_stream.CHUNK:,}".replace(",", " ") in text
+    assert f"{age_stream.CHUNK + age_stream.TAG:,}".replace(",", " ") in text
+    assert f"{age.MAX_HEADER >> 20} MiB" in text
 
 
 def test_the_journal():

@@ -40,7 +40,7 @@ def test_each_document_has_a_key_of_its_own(ring, tmp_path):
     opened = io.BytesIO()
     decrypt_stream(io.BytesIO(target.read_bytes()), opened, ring.unwrap("demo", wrapped))
     assert opened.getvalue() == DATA
-    assert str(ring.unwrap("demo", wrapped).to_public()) == first
+    assert str(ring.unwrap("demo", wrapped).recipient) == first
 
 
 @pytest.mark.parametrize("harm", [lambda d: d[:-1], lambda d: d[:-1] + bytes((d[-1] ^ 1,)), lambda d: b"x" + d])
@@ -76,7 +76,7 @@ def test_the_age_command_opens_a_document_with_the_safe_or_the_escrow_key(ring, 
 def test_the_escrow_key_opens_what_a_lost_safe_key_held(ring, tmp_path):
     recipient, wrapped = new_key(ring)
     (tmp_path / "keys" / "safes" / "demo.age-key").unlink()
-    assert str(ring.unwrap("demo", wrapped).to_public()) == recipient
+    assert str(ring.unwrap("demo", wrapped).recipient) == recipient
     (tmp_path / "keys" / "escrow.age-key").unlink()
     with pytest.raises(IntegrityFailureError) as caught:
         ring.unwrap("demo", wrapped)

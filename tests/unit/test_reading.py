@@ -210,7 +210,7 @@ def test_metadata_of_a_refused_document_says_why(rig):
         ("UPDATE deposit SET manifest = NULL", "PART_MISSING"),
         ("DELETE FROM evidence_chain", "PART_MISSING"),
         ("UPDATE deposit SET manifest = '{}'", "SEAL_DIGEST"),
-        ("UPDATE deposit SET manifest = overlay(manifest placing '0' from 40)", "SEAL_DIGEST"),
+        ("UPDATE deposit SET manifest = overlay(manifest placing 'x' from 40)", "SEAL_DIGEST"),
     ],
 )
 def test_a_manifest_that_is_not_the_sealed_one_stops_the_reading(rig, change, code):

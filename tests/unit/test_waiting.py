@@ -43,7 +43,7 @@ def test_all_authorities_down_and_then_up_again(rig):
             stamp(rig, ids)
         rig.clock.advance(600)
     waits, sentence, resumable = seen(rig)
-    assert list(waits) == ids
+    assert set(waits) == set(ids)
     assert {(wait.code, wait.since, wait.tried_at) for wait in waits.values()} == {
         ("TSA_DOWN", begun, begun + timedelta(seconds=600))
     }
@@ -52,7 +52,7 @@ def test_all_authorities_down_and_then_up_again(rig):
     assert (waiting.member(waits, "another"), waiting.code(waits, "another")) == ({}, "")
     assert sentence.startswith("2 deposits wait for a time-stamp since ")
     assert "not archived yet: [TSA_DOWN]" in sentence
-    assert resumable == [(ids[0], "R-1"), (ids[1], "R-2")]
+    assert sorted(resumable, key=str) == sorted([(ids[0], "R-1"), (ids[1], "R-2")], key=str)
     assert current(rig.archive, ids[0]).state == "SEALED"
 
     rig.archive.tsa.down.clear()
