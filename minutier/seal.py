@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 from cryptography import x509
@@ -62,6 +63,12 @@ def inspect_seal(content: bytes, signature: bytes) -> SealInfo:
     Raises IntegrityFailureError SEAL_DER, SEAL_SIGNER, SEAL_CONTENT_TYPE, SEAL_DIGEST, SEAL_SIGNATURE, SEAL_ALGORITHM,
     SEAL_ESS or SEAL_PURPOSE.
     """
+    return _inspected(content, signature)
+
+
+@lru_cache(maxsize=4)
+def _inspected(content: bytes, signature: bytes) -> SealInfo:
+    """Judge the same bytes once: the steps of a verification ask more than once. A refusal is not kept."""
     if len(signature) > MAX_SEAL_BYTES:
         raise certificates.failure(_PREFIX, "DER", f"The seal is larger than {MAX_SEAL_BYTES} bytes.", "RFC 5652 §5.1")
     signed = cms.parse(signature, _PREFIX)
