@@ -7,10 +7,13 @@ one of them does not find it. Stamping and commit entries are those of the archi
 from __future__ import annotations
 
 import hashlib
+import uuid
 from datetime import timedelta
 
 from psycopg.types.json import Jsonb
 
+from minutier import merkle
+from minutier.events import Event, encode_entry
 from minutier.fingerprint import fingerprint_bytes
 from minutier.identifiers import new_archive_id
 from minutier.manifest import Description, Part, encode_manifest
@@ -72,14 +75,19 @@ def _seal_rows(rig: Rig, count: int) -> list[str]:
 
 def _commit_rows(rig: Rig, archive_ids: list[str]) -> None:
     """Give each row its commit entry in the journal, then end it ARCHIVED: nothing of it is on a store."""
-    with rig.archive.database.transaction() as connection:
-        for deposit in catalogue.list_deposits(connection, unfinished=True):
-            if deposit.state == "STAMPED" and deposit.reference.startswith("C-"):
-                digest = hashlib.sha256(deposit.manifest or b"").hexdigest()
-                details: dict[str, str | int] = {"manifest_sha256": digest, "objects": 3}
-                catalogue.advance(connection, deposit, "COMMITTED", rig.clock(), details=details)
+    at, rows = rig.clock(), []
+    with rig.archive.database.transaction() as connection, connection.cursor() as cursor:
+        for deposit in catalogue.get_all(connection, archive_ids):
+            details = {"manifest_sha256": hashlib.sha256(deposit.manifest or b"").hexdigest(), "objects": 3}
+            entry = encode_entry(
+                Event.DEPOSIT_COMMITTED, event_uuid=str(uuid.uuid4()), at=at, actor=journal.ACTOR,
+                archive_id=deposit.archive_id, safe=deposit.safe, details=details,
+            )  # fmt: skip
+            rows.append((Event.DEPOSIT_COMMITTED.value, deposit.archive_id, at, entry, merkle.leaf_hash(entry)))
+        places = "INSERT INTO journal_event (event, archive_id, at, entry, leaf) VALUES (%s, %s, %s, %s, %s)"
+        cursor.executemany(places, rows)
         done = connection.execute(
-            "UPDATE deposit SET state = 'ARCHIVED' WHERE archive_id = ANY(%s::uuid[]) AND state = 'COMMITTED'",
+            "UPDATE deposit SET state = 'ARCHIVED' WHERE archive_id = ANY(%s::uuid[]) AND state = 'STAMPED'",
             (archive_ids,),
         )
         assert done.rowcount == len(archive_ids)
