@@ -3,7 +3,8 @@
     uv run python -m benchmarks.evidence --json
 
 Batch and renewals: CPU seconds of trees, paths and records, from the digests of the files on (members: original,
-rendition, manifest, seal), with the domain's own functions. tests/independent/test_ten_thousand.py prints what the database adds.
+rendition, manifest, seal), with the domain's own functions. What the database adds is printed by
+tests/independent/test_ten_thousand.py.
 
 Verification: all nine steps of `minutier.verify` over whole proofs of two files of 60 kB, on one core. Two baselines
 over the same proofs, in the same run: `openssl` called as an auditor would type it (digests of the four files, seal,
