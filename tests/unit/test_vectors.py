@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from minutier.manifest import read_parts
 from minutier.seal import check_seal
 from minutier.trust import load_trust
 from minutier.verify import verify
+from tests.support.bundle import unpack
 from tests.vectors import generate
 
 FOLDER = Path(generate.__file__).parent
@@ -142,6 +144,18 @@ def test_the_journal_has_its_leaves_its_roots_and_its_proofs():
     assert (signed.size, signed.root) == (7, roots[-1])
     (witness,) = [key for key in keys if key.kind == 4]
     assert f"{checkpoint.verify_cosignature(stored('journal/checkpoint.txt'), witness):%H:%M}" == "10:05"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("v1", 0), ("v2", 0), ("bad-document", 1), ("bad-authority", 1), ("bad-journal", 1)]
+)
+def test_the_script_inside_a_proof_says_the_same(name, code, tmp_path):
+    for path, data in unpack(FOLDER / "proofs" / f"{name}.zip").items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    arguments = ["sh", "verify.sh", str(FOLDER / "trust" / "root.pem")]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
 
 
 def test_one_wrong_byte_in_any_file_of_a_good_proof_is_seen(tmp_path):
