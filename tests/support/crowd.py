@@ -10,9 +10,12 @@ import hashlib
 import uuid
 from datetime import timedelta
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from psycopg.types.json import Jsonb
 
 from minutier import merkle
+from minutier.certificates import load_pem
 from minutier.events import Event, encode_entry
 from minutier.fingerprint import fingerprint_bytes
 from minutier.identifiers import new_archive_id
@@ -22,6 +25,7 @@ from minutier.seal import seal
 from storage import catalogue, journal
 from storage.catalogue import Deposit
 from storage.sealing import seal_deposit, stamp_batch
+from tests.support.pki import FileSigner, issue, new_key
 from tests.support.rig import RENDITION, SCREENING, Rig, carry, pass_screening
 
 _COLUMNS = (
@@ -48,10 +52,23 @@ def deposit_crowd(rig: Rig, count: int, real: int) -> tuple[list[Deposit], list[
     return carry(rig.archive, whole), everyone
 
 
+def _signer(rig: Rig) -> FileSigner:
+    """Certify one more sealing key under the root of the home: what the archive keeps of its own is not needed."""
+    pki = rig.archive.settings.home / "pki"
+    root, root_key = (
+        load_pem((pki / "root.pem").read_bytes())[0],
+        load_pem_private_key((pki / "root.key").read_bytes(), None),
+    )
+    assert isinstance(root_key, ec.EllipticCurvePrivateKey)
+    key, now = new_key(), rig.clock()
+    options = {"start": now - timedelta(days=1), "end": now + timedelta(days=365), "non_repudiation": True}
+    return FileSigner(key, (issue("Seal of a crowd", key, issuer=(root, root_key), **options),))
+
+
 def _seal_rows(rig: Rig, count: int) -> list[str]:
     """Write rows of sealed deposits: manifest and seal are made as `seal_deposit` makes them."""
     now = rig.clock()
-    until, rows = retain_until(now, 5), []
+    until, rows, signer = retain_until(now, 5), [], _signer(rig)
     for number in range(count):
         found = fingerprint_bytes(b"crowd %d" % number)
         archive_id, reference, name = new_archive_id(now + timedelta(milliseconds=number)), f"C-{number}", "file.pdf"
@@ -60,7 +77,7 @@ def _seal_rows(rig: Rig, count: int) -> list[str]:
             {"minutier": "test"},
         )  # fmt: skip
         manifest = encode_manifest(described, [Part("original", name, "application/pdf", found)])
-        sealed = seal(manifest, rig.archive.signer, now)
+        sealed = seal(manifest, signer, now)
         rows.append(
             (
                 archive_id, "demo", "default", reference, "", "tests", name, Jsonb({}), "SEALED", now, found.sha256,
