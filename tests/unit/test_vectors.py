@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from minutier import canonical, checkpoint, evidence, merkle, timestamp
+from minutier import canonical, checkpoint, evidence, kit, merkle, timestamp
 from minutier.certificates import load_pem
 from minutier.container import open_container
 from minutier.fingerprint import fingerprint_file
@@ -156,6 +157,24 @@ def test_the_script_inside_a_proof_says_the_same(name, code, tmp_path):
     arguments = ["sh", "verify.sh", str(FOLDER / "trust" / "root.pem")]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
+
+
+@pytest.mark.parametrize("expected", INDEX["judgements"], ids=judgement_name)
+def test_the_program_of_one_file_gives_each_verdict(expected):
+    program = Path(kit.__file__).parent / "kit_files" / "verify.py"
+    if not program.exists():
+        pytest.skip("this release has no program of one file")
+    arguments = [sys.executable, str(program), "--json", "--at", expected["at"]]
+    if expected["trust"]:
+        trust = FOLDER / expected["trust"]
+        arguments += ["--root", str(trust / "root.pem"), "--journal-key", str(trust / "journal.vkey")]
+        dates = trust / "algorithms.json"
+        arguments += ["--algorithms", str(dates)] if dates.exists() else []
+    done = subprocess.run([*arguments, str(FOLDER / expected["proof"])], capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)
+    assert found["verdict"] == expected["verdict"]
+    # It may say more of what is wrong, not less.
+    assert {item["code"] for item in found["findings"]} >= set(expected["codes"])
 
 
 def test_one_wrong_byte_in_any_file_of_a_good_proof_is_seen(tmp_path):
