@@ -13,6 +13,7 @@ Value: TypeAlias = "str | int | list[Any] | dict[str, Any]"
 
 _SAFE_INTEGER = 2**53 - 1
 _MAX_DEPTH = 32
+_quoted = json.JSONEncoder(ensure_ascii=False).encode  # of a string; made once: `json.dumps` makes one at each call
 
 
 def encode(value: Value) -> bytes:
@@ -63,9 +64,9 @@ def _encode(value: Any) -> str:
     if isinstance(value, dict):
         # RFC 8785 §3.2.3: names are sorted by their UTF-16 code units.
         names = sorted(value, key=lambda name: name.encode("utf-16-be"))
-        return "{" + ",".join(f"{json.dumps(n, ensure_ascii=False)}:{_encode(value[n])}" for n in names) + "}"
+        return "{" + ",".join(f"{_quoted(n)}:{_encode(value[n])}" for n in names) + "}"
     if isinstance(value, list):
         return "[" + ",".join(_encode(item) for item in value) + "]"
     if isinstance(value, int):
         return str(value)
-    return json.dumps(value, ensure_ascii=False)
+    return _quoted(value)

@@ -17,6 +17,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from minutier import algorithms, der
 from minutier.errors import IntegrityFailureError
@@ -181,8 +182,13 @@ def check_record(record: EvidenceRecord, digests: Mapping[str, Sequence[bytes]])
 
 def _encode_stamp(stamp: ArchiveTimestamp) -> bytes:
     lists = b"".join(der.sequence(*(der.octets(item) for item in hashes)) for hashes in stamp.path)
-    algorithm = der.read(algorithms.hash_identifier(stamp.algorithm)).retagged(0xA0).encoded
-    return der.sequence(algorithm, der.context(2, lists), stamp.token)
+    return der.sequence(_tagged(stamp.algorithm), der.context(2, lists), stamp.token)
+
+
+@lru_cache(maxsize=8)
+def _tagged(algorithm: str) -> bytes:
+    """Write digestAlgorithm [0]: the same few octets in every archive time-stamp of a batch."""
+    return der.read(algorithms.hash_identifier(algorithm)).retagged(0xA0).encoded
 
 
 def _decode(data: bytes) -> EvidenceRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from cryptography import x509
@@ -21,6 +22,12 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 def load_certificate(data: bytes) -> x509.Certificate:
     """Read one DER certificate; ValueError when it is not a strict version 3 certificate with a positive serial."""
+    return _loaded(data)
+
+
+@lru_cache(maxsize=128)
+def _loaded(data: bytes) -> x509.Certificate:
+    """Read the same bytes once: every proof of an archive holds the same few certificates. A refusal is not kept."""
     fields = der.read(data).reader()
     body = fields.next(der.SEQUENCE).reader()
     if body.next(0xA0).content != der.integer(2):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 from cryptography import x509
@@ -84,7 +85,9 @@ def inspect_second_seal(content: bytes, signature: bytes) -> SealInfo:
     return _inspect(content, signature, SECOND_PREFIX)
 
 
+@lru_cache(maxsize=8)
 def _inspect(content: bytes, signature: bytes, prefix: str) -> SealInfo:
+    """Judge the same bytes once: the steps of a verification ask more than once. A refusal is not kept."""
     if len(signature) > MAX_SEAL_BYTES:
         raise certificates.failure(prefix, "DER", f"The seal is larger than {MAX_SEAL_BYTES} bytes.", "RFC 5652 §5.1")
     signed = cms.parse(signature, prefix)

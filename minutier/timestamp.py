@@ -25,6 +25,7 @@ import hmac
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import rfc3161_client
 from cryptography import x509
@@ -209,6 +210,12 @@ def inspect_token(token: bytes, signers: Sequence[x509.Certificate] = ()) -> Tim
 
     `signers` are certificates of the authority, for a token that embeds none; RFC 5816 binds the right one (6).
     """
+    return _inspected(token, tuple(signers))
+
+
+@lru_cache(maxsize=64)
+def _inspected(token: bytes, signers: tuple[x509.Certificate, ...]) -> TimestampToken:
+    """Judge the same bytes once: thousands of documents share a token. A refusal is an error, and is not kept."""
     # 1: envelope. 4: one signer.
     if len(token) > MAX_RESPONSE_BYTES:
         raise _failure("DER", f"The token is larger than {MAX_RESPONSE_BYTES} bytes.", "RFC 3161 §2.4.2")

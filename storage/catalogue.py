@@ -149,6 +149,12 @@ def get(connection: Connection, archive_id: str) -> Deposit:
     return _deposit(row)
 
 
+def get_all(connection: Connection, archive_ids: Sequence[str]) -> list[Deposit]:
+    """Give the deposits of these archive_ids that there are, in order of arrival."""
+    query = "SELECT * FROM deposit WHERE archive_id = ANY(%s::uuid[]) ORDER BY archive_id"
+    return [_deposit(row) for row in connection.execute(query, (list(archive_ids),))]
+
+
 def state_of(connection: Connection, archive_id: str) -> str | None:
     """Give the state of a deposit, None when there is no such deposit (or the text is not an archive_id)."""
     if not is_archive_id(archive_id):

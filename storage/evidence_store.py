@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from minutier import evidence
 from minutier.errors import IntegrityFailureError
@@ -21,6 +23,11 @@ from storage.catalogue import Deposit
 from storage.database import Connection
 
 Digests = Mapping[str, Sequence[bytes]]
+ChainRows = Sequence[Mapping[str, Any]]
+_START = (
+    "INSERT INTO evidence_chain (archive_id, subject, number, algorithm, leaf, siblings, token_id, checkpoint)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +136,23 @@ def start_chain(
     checkpoint: int | None = None,
 ) -> None:
     """Begin a chain of a document or of its journal anchor; the one before it must be closed."""
-    connection.execute(
-        "INSERT INTO evidence_chain (archive_id, subject, number, algorithm, leaf, siblings, token_id, checkpoint)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        (archive_id, subject, number, algorithm, leaf.index, leaf.siblings, token_id, checkpoint),
-    )
+    row = (archive_id, subject, number, algorithm, leaf.index, leaf.siblings, token_id, checkpoint)
+    connection.execute(_START, row)
+
+
+def start_chains(
+    connection: Connection,
+    algorithm: str,
+    token_id: str,
+    chains: Iterable[tuple[str, str, int, Leaf, int | None]],
+) -> None:
+    """Begin many chains of one token: document, subject, number, leaf and checkpoint of each, as `start_chain`."""
+    rows = [
+        (archive_id, subject, number, algorithm, leaf.index, leaf.siblings, token_id, checkpoint)
+        for archive_id, subject, number, leaf, checkpoint in chains
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(_START, rows)
 
 
 def record_of(connection: Connection, deposit: Deposit, line: TokenLine | None = None) -> EvidenceRecord:
@@ -145,12 +164,24 @@ def build(
     connection: Connection, archive_id: str, subject: str, digests: Digests, line: TokenLine | None = None
 ) -> EvidenceRecord:
     """Build the evidence record of a document or of its journal anchor."""
-    line = line or TokenLine(connection)
-    rows = connection.execute(
-        "SELECT algorithm, siblings, token_id, renewals FROM evidence_chain WHERE archive_id = %s AND subject = %s"
-        " ORDER BY number",
-        (archive_id, subject),
-    ).fetchall()
+    rows = chain_rows(connection, [archive_id]).get((str(archive_id), subject), ())
+    return build_from(rows, digests, line or TokenLine(connection))
+
+
+def chain_rows(connection: Connection, archive_ids: Sequence[str]) -> dict[tuple[str, str], ChainRows]:
+    """Give the chains of some documents and of their journal anchors, the first one first, by document and subject."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in connection.execute(
+        "SELECT archive_id, subject, algorithm, siblings, token_id, renewals, checkpoint FROM evidence_chain"
+        " WHERE archive_id = ANY(%s::uuid[]) ORDER BY number",
+        (list(archive_ids),),
+    ):
+        found[str(row["archive_id"]), row["subject"]].append(row)
+    return dict(found)
+
+
+def build_from(rows: ChainRows, digests: Digests, line: TokenLine) -> EvidenceRecord:
+    """Build an evidence record from the rows of its chains."""
     chains: list[Chain] = []
     for row in rows:
         name = row["algorithm"]

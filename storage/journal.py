@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -118,12 +119,21 @@ def committed_line(connection: Connection, archive_id: str) -> JournalLine:
         (archive_id, Event.DEPOSIT_COMMITTED.value),
     ).fetchall()
     if len(rows) != 1:
-        raise IntegrityFailureError(
-            "JOURNAL_ENTRY_COUNT",
-            f"The journal holds {len(rows)} commit entries for this document; it must hold exactly one.",
-            remedy="Keep the instance as it is and have the journal examined.",
-        )
+        raise _not_one(len(rows))
     return _line(rows[0])
+
+
+def committed_entries(connection: Connection, archive_ids: Sequence[str]) -> dict[str, bytes]:
+    """Give the entries that committed some documents; IntegrityFailureError when one is absent or not unique."""
+    rows = connection.execute(
+        "SELECT archive_id, entry FROM journal_event WHERE archive_id = ANY(%s::uuid[]) AND event = %s",
+        (list(archive_ids), Event.DEPOSIT_COMMITTED.value),
+    ).fetchall()
+    counted = Counter(str(row["archive_id"]) for row in rows)
+    for archive_id in archive_ids:
+        if counted[archive_id] != 1:
+            raise _not_one(counted[archive_id])
+    return {str(row["archive_id"]): bytes(row["entry"]) for row in rows}
 
 
 def check_chain(connection: Connection) -> int:
@@ -176,6 +186,14 @@ def _rows(connection: Connection, query: str, values: tuple[object, ...] = ()) -
     with connection.cursor(name=f"journal_{uuid.uuid4().hex}") as cursor:
         cursor.itersize = _ROWS
         yield from cursor.execute(query.encode(), values)
+
+
+def _not_one(count: int) -> IntegrityFailureError:
+    return IntegrityFailureError(
+        "JOURNAL_ENTRY_COUNT",
+        f"The journal holds {count} commit entries for this document; it must hold exactly one.",
+        remedy="Keep the instance as it is and have the journal examined.",
+    )
 
 
 def _broken(what: str) -> IntegrityFailureError:

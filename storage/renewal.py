@@ -21,15 +21,24 @@ from minutier.verify_evidence import token_algorithms
 from storage import catalogue, journal, revocation
 from storage.archive import Archive
 from storage.batches import lock_batch, store_batch
-from storage.catalogue import Deposit
 from storage.database import Connection
-from storage.evidence_store import TokenLine, anchor_members, build, keep_token, leaves_of, members, start_chain
+from storage.evidence_store import (
+    TokenLine,
+    anchor_members,
+    build_from,
+    chain_rows,
+    keep_token,
+    leaves_of,
+    members,
+    start_chains,
+)
 from storage.proofs import make_checkpoint
 from storage.sealing import previous_tokens
 from storage.tsa import Stamped
 
 MARGIN = timedelta(days=180)
 DOCUMENTS_PER_TOKEN = 50_000
+_AT_ONCE = 500  # documents whose manifests are in memory together
 Progress = Callable[[int, int], None]
 
 
@@ -209,30 +218,33 @@ def _rehash(
     documents = sum(group.subject == "document" for group in groups)
     with archive.database.transaction() as connection:
         token_id = _keep(archive, connection, stamped, root, values, successor)
-        for group, leaf in zip(groups, leaves, strict=True):
-            _close_chain(connection, group)
-            start_chain(
-                connection, group.archive_id, group.subject, group.number, successor, leaf, token_id, group.checkpoint
-            )
+        _close_chains(connection, groups)
+        chains = (
+            (group.archive_id, group.subject, group.number, leaf, group.checkpoint)
+            for group, leaf in zip(groups, leaves, strict=True)
+        )
+        start_chains(connection, successor, token_id, chains)
         details: dict[str, str | int] = {"kind": "hash-tree", "documents": documents, "algorithm": successor}
         _journal(archive, connection, token_id, details)
     _keep_file(archive, token_id)
     return token_id, documents
 
 
-def _close_chain(connection: Connection, group: _Group) -> None:
-    """Close the chain before, if there is one, at the stamps that the new one covers: later ones belong to others."""
-    if group.number == 1:
-        return
-    done = connection.execute(
-        "UPDATE evidence_chain SET renewals = %s WHERE archive_id = %s AND subject = %s AND number = %s"
-        " AND renewals IS NULL",
-        (group.renewals, group.archive_id, group.subject, group.number - 1),
-    )
-    if done.rowcount != 1:
-        raise IntegrityFailureError(
-            "EVIDENCE_MOVED", "A chain was closed meanwhile.", remedy="Run `minutier renew` again: nothing was changed."
+def _close_chains(connection: Connection, groups: Sequence[_Group]) -> None:
+    """Close the chain before each, if there is one, at the stamps that the new one covers: later ones are of others."""
+    rows = [(group.renewals, group.archive_id, group.subject, group.number - 1) for group in groups if group.number > 1]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE evidence_chain SET renewals = %s WHERE archive_id = %s AND subject = %s AND number = %s"
+            " AND renewals IS NULL",
+            rows,
         )
+        if rows and cursor.rowcount != len(rows):
+            raise IntegrityFailureError(
+                "EVIDENCE_MOVED",
+                "A chain was closed meanwhile.",
+                remedy="Run `minutier renew` again: nothing was changed.",
+            )
 
 
 def _count_open(connection: Connection, algorithm: str) -> int:
@@ -252,39 +264,40 @@ def _groups(
         " AND c.renewals IS NULL AND c.algorithm = %s AND d.state = 'ARCHIVED' ORDER BY d.archive_id LIMIT %s",
         (algorithm, DOCUMENTS_PER_TOKEN),
     ).fetchall()
-    line = TokenLine(connection)
-    for done, row in enumerate(rows, 1):
-        deposit = catalogue.get(connection, str(row["archive_id"]))
-        yield from _groups_of(connection, deposit, successor, newest, line)
-        if done % 500 == 0 or done == len(rows):
-            progress(done)
+    ids, line = [str(row["archive_id"]) for row in rows], TokenLine(connection)
+    for place in range(0, len(ids), _AT_ONCE):
+        some = ids[place : place + _AT_ONCE]
+        yield from _groups_of(connection, some, successor, newest, line)
+        progress(place + len(some))
 
 
 def _groups_of(
-    connection: Connection, deposit: Deposit, successor: str, newest: int, line: TokenLine
+    connection: Connection, archive_ids: Sequence[str], successor: str, newest: int, line: TokenLine
 ) -> Iterator[_Group]:
-    digests = members(deposit)
-    record = build(connection, deposit.archive_id, "document", digests, line)
-    yield _group(deposit.archive_id, "document", record, successor, digests[successor], None)
-    entry = journal.committed_line(connection, deposit.archive_id).entry
-    row = connection.execute(
-        "SELECT p.size, p.note, anchor.chains > 0 AS anchored FROM journal_checkpoint p,"
-        " (SELECT count(*) AS chains, min(checkpoint) AS size FROM evidence_chain"
-        " WHERE archive_id = %(id)s AND subject = 'journal') AS anchor"
-        " WHERE p.size = coalesce(anchor.size, %(newest)s)",
-        {"id": deposit.archive_id, "newest": newest},
-    ).fetchone()
-    if row is None:
+    chains, entries = chain_rows(connection, archive_ids), journal.committed_entries(connection, archive_ids)
+    anchored = {owner: int(rows[0]["checkpoint"]) for (owner, subject), rows in chains.items() if subject == "journal"}
+    notes = _notes(connection, {newest, *anchored.values()})
+    for deposit in catalogue.get_all(connection, archive_ids):
+        owner, digests = deposit.archive_id, members(deposit)
+        record = build_from(chains.get((owner, "document"), ()), digests, line)
+        yield _group(owner, "document", record, successor, digests[successor], None)
+        size = anchored.get(owner, newest)
+        anchor_digests = anchor_members(entries[owner], notes[size])
+        anchor = EvidenceRecord(())
+        if owner in anchored:
+            anchor = build_from(chains[owner, "journal"], anchor_digests, line)
+        yield _group(owner, "journal", anchor, successor, anchor_digests[successor], size)
+
+
+def _notes(connection: Connection, sizes: set[int]) -> dict[int, bytes]:
+    """Give the signed notes of checkpoints by their size."""
+    rows = connection.execute("SELECT size, note FROM journal_checkpoint WHERE size = ANY(%s)", (list(sizes),))
+    found = {int(row["size"]): row["note"].encode() for row in rows}
+    if set(found) != sizes:
         raise IntegrityFailureError(
             "CHECKPOINT_MISSING", "The checkpoint of an anchor is gone.", remedy="Restore the database."
         )
-    anchor_digests = anchor_members(entry, row["note"].encode())
-    anchor = (
-        build(connection, deposit.archive_id, "journal", anchor_digests, line)
-        if row["anchored"]
-        else EvidenceRecord(())
-    )
-    yield _group(deposit.archive_id, "journal", anchor, successor, anchor_digests[successor], int(row["size"]))
+    return found
 
 
 def _group(

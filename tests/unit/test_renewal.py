@@ -143,6 +143,27 @@ def test_a_renewed_chain_that_was_closed_does_not_change_when_others_of_its_toke
         assert judge(rig, deposit).verdict is Verdict.PASSED
 
 
+def test_a_chain_that_was_closed_meanwhile_stops_the_batch_and_nothing_of_it_is_kept(rig):
+    deposits = deposit_some(rig, 3)
+    strong = change_authority(rig, end=rig.clock() + 20 * YEAR, strong=True)
+    answer = strong.archive.tsa.answer
+
+    def close_one_and_answer(request: bytes) -> bytes:
+        with rig.archive.database.transaction() as connection:
+            closed = "UPDATE evidence_chain SET renewals = 0 WHERE archive_id = %s"
+            connection.execute(closed, (deposits[1].archive_id,))
+        return answer(request)
+
+    tsa = dataclasses.replace(strong.archive.tsa, answer=close_one_and_answer)
+    dates = ending("sha256", rig.clock() + timedelta(days=30))
+    with pytest.raises(MinutierError) as caught:
+        renewal.renew(dataclasses.replace(strong.archive, tsa=tsa, dates=dates))
+    assert caught.value.code == "EVIDENCE_MOVED"
+    assert [len(record(rig, deposit).chains) for deposit in deposits] == [1, 1, 1]
+    with rig.archive.database.transaction() as connection:
+        assert connection.execute("SELECT count(*) AS n FROM token").fetchone()["n"] == 1
+
+
 def test_no_document_is_read(rig):
     deposits = deposit_some(rig, 4)
     calls = []
