@@ -47,8 +47,12 @@ DEFINITIONS = (
         deposit_documents, "by-hand", "Completes deposits that an earlier run left unfinished.", None, 2, ("deposit",)
     ),
     Definition(
-        resume_waiting, "waiting", "Takes up deposits that wait for a time-stamp, or that a run left on their way.",
+        resume_waiting, "waiting", "Takes up deposits that wait for a time-stamp.",
         "*/10 * * * *", 1, ("deposit", "resume"),
+    ),
+    Definition(
+        resume_waiting, "left-behind", "Takes up deposits that a run left on their way more than an hour ago.",
+        "5 * * * *", 1, ("deposit", "resume"), {"left_behind": True},
     ),
     Definition(
         sweep_archive, "nightly", "Re-reads every copy, heals damaged ones, reports.",

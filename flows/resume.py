@@ -13,9 +13,12 @@ from tasks.resuming import find_waiting
 
 
 @flow(name="resume", flow_run_name="resume what waits", timeout_seconds=2 * 3600, persist_result=False)
-def resume_waiting() -> State[Any]:
-    """Run the deposit of what waits; a time-stamp authority that is still down leaves it waiting for the next visit."""
-    tickets = find_waiting()
+def resume_waiting(left_behind: bool = False) -> State[Any]:
+    """Run the deposit of what waits; a time-stamp authority that is still down leaves it waiting for the next visit.
+
+    `left_behind` takes up also what stopped for any other reason: less often, for it may need a person.
+    """
+    tickets = find_waiting(left_behind=left_behind)
     if not tickets:
         return Completed(message="nothing waits")
     ended: State[Any] = deposit_documents(f"resumed · {len(tickets)} waiting", tickets, return_state=True)

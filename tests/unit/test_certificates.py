@@ -191,3 +191,26 @@ def test_a_path_holds_between_its_dates_only(at):
 def test_names_are_printed_without_control_characters():
     assert name_of(issue("a\nb\x1b[2J", new_key())) == "CN=a\\x0ab\\x1b[2J"
     assert certificates.failure("T", "X", "sentence.", "clause").message == "Sentence."
+
+
+@pytest.mark.parametrize(("usage", "counts"), [(None, True), ("crl", True), ("certificates", False)])
+def test_a_list_counts_when_its_issuer_may_sign_lists(usage, counts):
+    key = new_key()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "CA")])
+    builder = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(5).not_valid_before(START)
+        .not_valid_after(END).public_key(key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )  # fmt: skip
+    if usage is not None:
+        flags = dict.fromkeys(
+            ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+             "encipher_only", "decipher_only"), False,
+        )  # fmt: skip
+        builder = builder.add_extension(
+            x509.KeyUsage(**flags, key_cert_sign=True, crl_sign=usage == "crl"), critical=True
+        )
+    root = builder.sign(key, hashes.SHA256())
+    leaf = issue("Leaf", new_key(), issuer=(root, key))
+    found = validate_path(leaf, [], [root], NOW, [make_crl(root, key)], prefix="T")
+    assert found.revocation_known is counts

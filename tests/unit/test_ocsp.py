@@ -76,6 +76,13 @@ def new_ca():
     return other.root, other.root_key
 
 
+def test_the_edges_of_times_count():
+    for span in ({"start": NOW}, {"end": NOW}):  # valid from, or until, the second in which the answer was made
+        assert judge(by_responder(responder(**span))).revocation_known
+    at_its_end = single(PKI.tsa, PKI.root, this_update=PKI.tsa.not_valid_after_utc, next_update=None)
+    assert judge(by_root(at_its_end)).revocation_confirmed
+
+
 NOT_APPOINTED = {
     "no-purpose": {"eku": None},
     "purpose-time-stamping": {"eku": [ExtendedKeyUsageOID.TIME_STAMPING]},
