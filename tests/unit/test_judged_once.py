@@ -73,6 +73,6 @@ def test_a_certificate_is_kept_by_its_whole_content():
 def test_what_is_kept_is_bounded():
     for number in range(100):
         timestamp.inspect_token(token(serial=100 + number))
-    kept = (timestamp._inspected.cache_info(), seal._inspected.cache_info(), issuance._loaded.cache_info())
-    assert [each.maxsize for each in kept] == [64, 4, 128]
+    kept = (timestamp._inspected.cache_info(), seal._inspect.cache_info(), issuance._loaded.cache_info())
+    assert [each.maxsize for each in kept] == [64, 8, 128]
     assert all(each.currsize <= each.maxsize for each in kept)
