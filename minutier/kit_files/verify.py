@@ -65,7 +65,7 @@ OPTIONAL = re.compile(
     r"document/rendition\.pdf|document/original(?:\.[a-z0-9]{1,10})?|revocation/[A-Za-z0-9_-]{1,40}\.crl"
 )
 LATER = re.compile(  # version 2 of the proof
-    r"renewals/[0-9]{2}\.(?:path\.txt|tst)|revocation/[A-Za-z0-9_-]{1,40}\.ocsp|verify\.py|statement\.pdf(?:\.p7s)?"
+    r"renewals/[0-9]{2,3}\.(?:path\.txt|tst)|revocation/[A-Za-z0-9_-]{1,40}\.ocsp|verify\.py|statement\.pdf(?:\.p7s)?"
     r"|manifest\.json\.mldsa65\.p7s|certificates/seal-mldsa65\.pem|journal/anchor\.ers"
 )
 HASHES = {
@@ -233,9 +233,10 @@ class OpenSsl:
     """Runs the command in a folder of its own; inputs are files there, and no setting of the machine is read."""
 
     def __init__(self) -> None:
-        hidden = ("OPENSSL_CONF", "OPENSSL_MODULES", "SSL_CERT_FILE", "SSL_CERT_DIR")
+        hidden = ("OPENSSL_MODULES", "SSL_CERT_FILE", "SSL_CERT_DIR")
         self.environment = {name: value for name, value in os.environ.items() if name not in hidden}
-        said = self.run("version")[1].split()
+        self.environment["OPENSSL_CONF"] = os.devnull  # no setting of this computer has a say
+        said = self.run("version")[1].rpartition("Library: ")[2].split()
         self.version = tuple(int(part) for part in re.findall(r"\d+", said[1] if len(said) > 1 else "0")[:2])
         if said[:1] != ["OpenSSL"] or self.version < (3, 0):
             raise OSError("openssl 3.0 or later is needed")
@@ -332,8 +333,8 @@ class Certificate:
             raise ValueError("a key that is not on the list")
         if not root and self.signature not in SIGNATURES:
             raise ValueError("a certificate signed by an algorithm that is not on the list")
-        family, hashed = SIGNATURES.get(self.signature, ("", None))
-        return names if root else names + [family] + ([hashed] if hashed else [])
+        hashed = SIGNATURES.get(self.signature, ("", None))[1]
+        return names if root or hashed is None else [*names, hashed]
 
 
 def read_pem(data: bytes) -> list[Certificate]:
@@ -953,7 +954,8 @@ class Check:
         if self.tokens:
             self.facts["gen_time"] = utc(self.tokens[0].time)
             self.facts["timestamped_by"] = self.tokens[0].signer.name
-            self.facts["renewed"] = " ".join(utc(token.time) for token in self.tokens[1:]) or "never"
+        if self.tokens[1:]:
+            self.facts["renewed_at"] = ", ".join(utc(token.time) for token in self.tokens[1:])
 
     def dated(self, stamps: list[Stamp], names: list[str], pool: list[Certificate]) -> list[Token]:
         """Judge tokens in their order: each at its own time, each after the one before, each renewal in time."""
@@ -965,8 +967,8 @@ class Check:
                     self.add("TOKEN_TIME", where, "The token is later than the time of judgement.")
                 if (token.imprint_hash, token.imprint) != (stamp.hash, stamp.root):
                     self.add("TOKEN_IMPRINT", where, "The token is about another value than the root of its path.")
-                if found and token.time <= found[-1][1].time:
-                    self.add("EVIDENCE_ORDER", where, "The token is not later than the one before it.")
+                if found and token.time < found[-1][1].time:
+                    self.add("EVIDENCE_ORDER", where, "The token is earlier than the one before it.")
                 if found and token.time > found[-1][1].signer.end:
                     self.add("RENEWAL_LATE", where, "It came when the certificate of the one before had ended.",
                              "INDETERMINATE")  # fmt: skip
@@ -995,7 +997,8 @@ class Check:
                 self.add("JOURNAL_EVENT", where, "The entry is not that of the commit of a document.")
             if entry["archive_id"] != self.archive_id:
                 self.add("JOURNAL_ID", where, "The entry is about another document.")
-            if entry["details"].get("manifest_sha256") != hashlib.sha256(self.file("manifest.json")).hexdigest():
+            details = entry["details"] if isinstance(entry["details"], dict) else {}
+            if details.get("manifest_sha256") != hashlib.sha256(self.file("manifest.json")).hexdigest():
                 self.add("JOURNAL_MANIFEST", where, "The entry commits another manifest.")
             if self.manifest is not None and entry["safe"] != self.manifest["safe"]:
                 self.add("JOURNAL_SAFE", where, "The entry names another safe than the manifest.")
@@ -1097,16 +1100,23 @@ class Check:
                     self.trust(signed, "SEAL", second, at, pool)
         if "statement.pdf" in self.measured:
             with self.guard("statement.pdf.p7s", "SEAL", "DER"):
-                Signed(self.file("statement.pdf.p7s"), CT_DATA, self.file("statement.pdf"), [])
+                signed = Signed(self.file("statement.pdf.p7s"), CT_DATA, self.file("statement.pdf"), [])
+                signed.check_purpose(stamps=False)
+                claimed = signed.attributes[A_TIME].time()
+                if claimed > self.at + SKEW:
+                    raise Refused("TIME", "The statement is later than the time of judgement.")
                 roots = self.roots or self.pem("certificates/root.pem")
-                files = {"signed": self.file("statement.pdf.p7s"), "content": self.file("statement.pdf"),
+                files = {"signed": signed.raw, "content": signed.content, "chain": self.file("certificates/seal.pem"),
                          "roots": b"".join(item.pem for item in roots)}  # fmt: skip
-                done, _, _ = self.openssl.run("cms", "-verify", "-binary", "-inform", "DER", "-in", "{signed}",
-                                              "-content", "{content}", "-CAfile", "{roots}", "-no-CApath",
-                                              "-no-CAstore", "-no_check_time", "-out", "{out}", **files)  # fmt: skip
+                done, _, _ = self.openssl.run("cms", "-verify", "-binary", "-cades", "-inform", "DER", "-in",
+                                              "{signed}", "-content", "{content}", "-CAfile", "{roots}", "-no-CApath",
+                                              "-no-CAstore", "-certfile", "{chain}", "-attime",
+                                              str(int(claimed.timestamp())), "-out", "{out}", **files)  # fmt: skip
                 if not done:
-                    raise Refused("SIGNATURE", "The seal over the statement does not verify.")
-                self.notes.append("Nothing dates statement.pdf: its seal was judged without a date.")
+                    raise Refused("CHAIN", "The seal over the statement does not verify at the time that it claims.")
+                self.notes.append(
+                    "Nothing dates statement.pdf but its seal: what it says is judged by the other steps."
+                )
         self.notes.append("The texts README.*.txt and the scripts are not judged: take yours from the archive's pages.")
 
 

@@ -23,7 +23,9 @@ set -f
 umask 077
 LC_ALL=C
 export LC_ALL
-unset OPENSSL_CONF OPENSSL_MODULES SSL_CERT_FILE SSL_CERT_DIR CDPATH
+unset OPENSSL_MODULES SSL_CERT_FILE SSL_CERT_DIR CDPATH
+OPENSSL_CONF=/dev/null # no setting of this computer has a say
+export OPENSSL_CONF
 
 fail() {
     echo "FAILED: $1" >&2
@@ -64,7 +66,7 @@ der() { # TAG CONTENT, in hexadecimal: one DER element with its minimal length (
     fi
 }
 seconds() { # of a date as openssl prints it
-    date -u -d "$1" +%s || fail "a date is not readable"
+    date -u -d "$1" +%s 2>/dev/null || fail "a date is not readable"
 }
 utc() {
     date -u -d "@$1" +%Y-%m-%dT%H:%M:%SZ
@@ -95,7 +97,9 @@ test -f "$root" && test -r "$root" || fail "the root certificate cannot be read"
 for name in proof.json manifest.json manifest.json.p7s path.txt token.tst evidence.ers; do
     test -f "$name" || fail "$name is missing: run this inside the unzipped folder"
 done
-set -- $(openssl version)
+said=$(openssl version)
+case $said in *"Library: "*) said=${said#*Library: } ;; esac
+set -- $said
 version=${2-0.0}
 major=${version%%.*}
 minor=${version#*.}
@@ -149,7 +153,7 @@ while test "${rest#]}" = "$rest"; do
             ;;
         revocation/*.crl) crls="$crls $path" ;;
         revocation/*.ocsp) answers=$((answers + 1)) ;;
-        renewals/[0-9][0-9].tst | renewals/[0-9][0-9].path.txt) renewal_files=$((renewal_files + 1)) ;;
+        renewals/[0-9][0-9]*.tst | renewals/[0-9][0-9]*.path.txt) renewal_files=$((renewal_files + 1)) ;;
         manifest.json.mldsa65.p7s) second=$path ;;
         statement.pdf) statement=$path ;;
         journal/anchor.ers) anchor=$path ;;
@@ -205,14 +209,41 @@ ok "manifest.json describes the document"
 
 # --- what steps 4 and 6 share: CMS signatures at a time of the past, and revocation
 cat certificates/tsa.pem certificates/seal.pem >"$work/chain.pem"
-claimed_time() { # TOKEN: the time that it states, in seconds; step 6 reads it again in what was signed
-    openssl ts -reply -token_in -in "$1" -token_out -text >"$work/text" 2>/dev/null || fail "$1 is not readable"
-    claimed=''
-    while read -r line; do
-        case $line in "Time stamp: "*) claimed=${line#"Time stamp: "} ;; esac
-    done <"$work/text"
-    case $claimed in "" | *[!A-Za-z0-9:.\ ]*) fail "$1 has no time" ;; esac
-    seconds "$claimed"
+take() { # cuts one DER element (of less than 128 bytes) off the front of `info`: sets tag and content
+    rest=${info#??}
+    tag=${info%"$rest"}
+    length=${rest%"${rest#??}"}
+    rest=${rest#??} content=''
+    case $length in [0-7][0-9a-f]) ;; *) fail "$1 is not readable" ;; esac
+    length=$((0x$length * 2))
+    while test "$length" -gt 0; do
+        content=$content${rest%"${rest#??}"}
+        rest=${rest#??} length=$((length - 2))
+    done
+    info=$rest
+}
+stamp() { # TOKEN: what it states (TSTInfo, RFC 3161 §2.4.2): sets imprint, in DER, and time, in seconds
+    openssl cms -verify -noverify -nosigs -inform DER -in "$1" -out "$work/info" 2>/dev/null || fail "$1 is not readable"
+    info=$(hex_of "$work/info")
+    case $info in 3081*) info=${info#3081??} ;; 3082*) info=${info#3082????} ;; *) info=${info#30??} ;; esac
+    take "$1"
+    test "$tag$content" = 0201 || fail "$1 is not readable"
+    take "$1" # the policy
+    take "$1"
+    imprint=$tag$content
+    take "$1" # the serial number
+    take "$1"
+    case $tag$content in 183[0-9]*5a) ;; *) fail "$1 has no time" ;; esac
+    date='' rest=${content%5a}
+    while test -n "$rest"; do
+        case $rest in 3[0-9]*) ;; 2e*) break ;; *) fail "$1 has no time" ;; esac
+        rest=${rest#3}
+        date=$date${rest%"${rest#?}"}
+        rest=${rest#?}
+        case ${#date} in 4 | 7) date=$date- ;; 10) date="$date " ;; 13 | 16) date=$date: ;; esac
+    done
+    test "${#date}" -eq 19 || fail "$1 has no time"
+    time=$(seconds "$date UTC")
 }
 signed_at() { # FILE CAFILE SECONDS OPTIONS…: the token or the seal verifies, -cades: under the certificate it names
     signature=$1 authority=$2 at=$3
@@ -295,7 +326,8 @@ rests_on() { # FILE: notes the digest and the signature of its signer, for the l
 }
 
 # 4. The seal is over the manifest, under the root, at the time of the first token.
-moment=$(claimed_time token.tst)
+stamp token.tst
+moment=$time
 now=$(($(date +%s) + 300))
 if signed_at manifest.json.p7s "$work/root.pem" "$moment"; then
     test "$(digest sha256 "$work/content")" = "$(digest sha256 manifest.json)" || fail "the seal is over another manifest"
@@ -383,47 +415,18 @@ ok "the evidence is about these files ($count token(s))"
 
 # 6. Each token is about the value of its path, under the root, at its own time; each came after the one before, while
 #    the certificate of that one was still good.
-take() { # cuts one DER element (of less than 128 bytes) off the front of `info`: sets tag and content
-    rest=${info#??}
-    tag=${info%"$rest"}
-    length=${rest%"${rest#??}"}
-    rest=${rest#??}
-    length=$((0x$length * 2)) content=''
-    test "$length" -lt 256 || fail "$file is not readable"
-    while test "$length" -gt 0; do
-        content=$content${rest%"${rest#??}"}
-        rest=${rest#??} length=$((length - 2))
-    done
-    info=$rest
-}
-last='' last_file='' late=''
+last='' last_file=''
 while read -r file algorithm value; do
-    this=$(claimed_time "$file")
+    stamp "$file"
+    this=$time
     test "$this" -le "$now" || fail "the token $file is in the future: check the clock of this computer"
+    case $algorithm in sha256) name=0609608648016503040201 ;; *) name=060960864801650304020a ;; esac
+    wanted=$(der 04 "$value")
+    case $imprint in
+        "30$(der 30 "$name")$wanted" | "30$(der 30 "${name}0500")$wanted") ;;
+        *) fail "$file is about another value than its path" ;;
+    esac
     if signed_at "$file" "$work/root.pem" "$this"; then
-        # TSTInfo (RFC 3161 §2.4.2): version, policy, messageImprint, serialNumber, genTime…
-        info=$(hex_of "$work/content")
-        case $info in 3081*) info=${info#3081??} ;; 3082*) info=${info#3082????} ;; *) info=${info#30??} ;; esac
-        take
-        test "$tag$content" = 0201 || fail "$file is not readable"
-        take
-        test "$tag" = 06 || fail "$file is not readable"
-        take
-        case $algorithm in sha256) name=0609608648016503040201 ;; *) name=060960864801650304020a ;; esac
-        imprint=$(der 04 "$value")
-        case $tag$content in
-            "30$(der 30 "$name")$imprint" | "30$(der 30 "${name}0500")$imprint") ;;
-            *) fail "$file is about another value than its path" ;;
-        esac
-        take
-        test "$tag" = 02 || fail "$file is not readable"
-        take
-        stated=$(date -u -d "@$this" +%Y%m%d%H%M%S) digits=''
-        while test -n "$stated"; do
-            digits=${digits}3${stated%"${stated#?}"}
-            stated=${stated#?}
-        done
-        case $tag$content in "18$digits"*) ;; *) fail "$file states another time" ;; esac
         standing "$file" "$this" strict "$file"
         rests_on "$file" "$file:"
     else
@@ -431,7 +434,7 @@ while read -r file algorithm value; do
         doubt "this openssl ($version) cannot check the algorithm of $file: 3.5 or later can"
     fi
     if test -n "$last"; then
-        test "$this" -gt "$last" || fail "$file is not later than the token before it"
+        test "$this" -ge "$last" || fail "$file is earlier than the token before it"
         signed_at "$last_file" "$work/root.pem" "$this" || too_new "$last_file" ||
             doubt "$file came when the certificate of $last_file was no longer good"
     fi

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from minutier import algorithms, canonical, der, kit
 from minutier.container import pack
 from tests.support.bundle import make_bundle, unpack
-from tests.support.pki import TIME_STAMPING, Pki, issue, make_crl, make_info, make_token, new_key
+from tests.support.pki import PSS_SHA256, TIME_STAMPING, Key, Pki, issue, make_crl, make_info, make_token, new_key
 
 DAY = timedelta(days=1)
 MEMBERS = ("document/", "manifest.json")
@@ -38,9 +38,10 @@ class Renewal:
     kind: str
     moment: datetime
     tsa: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: Key
     batch: int = 3
     algorithm: str = "sha3_512"
+    pss: bool = False
 
 
 def long_pki(moment: datetime, *, tsa_days: int = 300) -> Pki:
@@ -58,9 +59,9 @@ def long_pki(moment: datetime, *, tsa_days: int = 300) -> Pki:
     return Pki(root_key, root, tsa_key, tsa, seal_key, seal, ed25519.Ed25519PrivateKey.generate(), crl)
 
 
-def next_tsa(pki: Pki, moment: datetime, days: int = 300) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def next_tsa(pki: Pki, moment: datetime, days: int = 300, key: Key | None = None) -> tuple[x509.Certificate, Key]:
     """Issue the next certificate of the authority, with a key of its own."""
-    key = new_key()
+    key = key or new_key()
     certificate = issue(
         f"Long TSA {moment:%Y-%m-%d}", key, issuer=(pki.root, pki.root_key), eku=TIME_STAMPING,
         start=moment - DAY, end=moment + days * DAY,
@@ -137,7 +138,8 @@ def renew(files: Mapping[str, bytes], pki: Pki, renewals: Sequence[Renewal]) -> 
             serial=100 + number,
             imprint_algorithm=algorithms.hash_identifier(algorithm),
         )
-        token = make_token(pki, info, certificate=renewal.tsa, key=renewal.key)
+        token = make_token(pki, info, certificate=renewal.tsa, key=renewal.key,
+                           signature_algorithm=PSS_SHA256 if renewal.pss else None)  # fmt: skip
         stamps.append(Stamp(algorithm, path, token, begins=tree))
         pem = renewal.tsa.public_bytes(Encoding.PEM)
         if pem not in certificates:

@@ -251,5 +251,5 @@ def test_every_code_on_a_page_is_one_of_the_code(path):
 
 def test_the_published_texts_are_in_the_form_of_the_page():
     lines = (ROOT / "minutier" / "kit_files" / "published.txt").read_text(encoding="utf-8").splitlines()
-    assert all(re.fullmatch(r"[0-9a-f]{64}  (README\.(en|fr)\.txt|verify\.sh)", line) for line in lines)
+    assert all(re.fullmatch(r"[0-9a-f]{64}  (README\.(en|fr)\.txt|verify\.(sh|py))", line) for line in lines)
     assert kit.is_published(proof.SCRIPT, kit.VERIFY_SH.encode())

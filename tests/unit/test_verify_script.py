@@ -354,10 +354,10 @@ def test_a_renewal_that_came_too_late_leaves_no_verdict(tmp_path, path):
 
 
 def test_a_renewal_that_is_not_later_is_found(tmp_path, path):
-    early = Renewal("time", OLD, old_pki().tsa, old_pki().tsa_key)
+    early = Renewal("time", OLD - DAY, old_pki().tsa, old_pki().tsa_key)
     found = run(made(tmp_path, [early]), path, "../trust/root.pem")
     assert (found.returncode, found.stderr) == (
-        DID_NOT_HOLD, "FAILED: renewals/02.tst is not later than the token before it\n",
+        DID_NOT_HOLD, "FAILED: renewals/02.tst is earlier than the token before it\n",
     )  # fmt: skip
 
 
