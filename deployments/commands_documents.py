@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deployments.cli import app, printable, running_archive, say, settings, show, table, tell_error
-from deployments.inputs import DEPOSITOR, own_reference, read_metadata, require_text
+from deployments.inputs import DEPOSITOR, moment, own_reference, read_metadata, require_text
 from minutier.errors import BadInputError, MinutierError
 
 if TYPE_CHECKING:
@@ -358,18 +357,24 @@ def verify_proof(
     bundle: Annotated[Path, typer.Argument(metavar="P.zip")],
     trust: Annotated[Path | None, typer.Option(help="directory of trust anchors")] = None,
     at: Annotated[str, typer.Option(help="time to judge at, RFC 3339; now by default")] = "",
+    report: Annotated[Path | None, typer.Option(help="directory for an integrity report (eIDAS, article 45j)")] = None,
 ) -> int:
     """Check a proof offline; needs no running instance."""
+    from deployments.reports import show_report
     from minutier.report import Verdict, as_text
     from minutier.trust import load_trust
     from minutier.verify import verify
 
     if not bundle.is_file():
         raise BadInputError("FILE_MISSING", f"There is no file {bundle}.", remedy="Check the name.")
-    report = verify(bundle, load_trust(_trust_directory(trust)), _moment(at))
-    value = report.as_dict()
-    show(value, as_text(report))
-    return 0 if report.verdict is Verdict.PASSED else 1
+    if report is not None and at:
+        raise BadInputError("USAGE", "A report is about the moment at which it is made.", remedy="Leave --at out.")
+    anchors = load_trust(_trust_directory(trust))
+    if report is None:
+        found = verify(bundle, anchors, moment(at))
+        show(found.as_dict(), as_text(found))
+        return 0 if found.verdict is Verdict.PASSED else 1
+    return show_report(bundle, anchors, report)
 
 
 def _trust_directory(named: Path | None) -> Path | None:
@@ -387,13 +392,3 @@ def _writable(output: Path) -> Path:
         what = f"{output} is a directory." if output.is_dir() else f"There is no directory {folder}."
         raise BadInputError("BAD_OUTPUT", what, remedy="Give the name of a file in a directory that exists.")
     return output.absolute()
-
-
-def _moment(text: str) -> datetime:
-    if not text:
-        return datetime.now(UTC)
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadInputError("BAD_TIME", f"{text!r} is not a time.", remedy="Write 2030-01-31T12:00:00Z.") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -351,6 +351,11 @@ def test_a_renewed_proof_passes(renewed, judge_old):
     assert said["facts"]["algorithms"] == "ecdsa sha256 sha3_512"
 
 
+def test_the_verifier_of_the_package_agrees_on_a_renewed_proof(renewed, tmp_path):
+    report = verify(pack_files(renewed, tmp_path / "P.zip"), trust_of(old_pki()), LATER)
+    assert (report.findings, report.verdict.value) == ((), "PASSED")
+
+
 RENEWED = [
     "evidence.ers",
     "token.tst",
