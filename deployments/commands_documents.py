@@ -344,11 +344,12 @@ def journal(identifier: Annotated[str | None, typer.Argument(metavar="[ID]")] = 
 def proof(identifier: _ID, output: Annotated[Path, typer.Option("-o", "--output", help="the zip to write")]) -> None:
     """Export the self-contained proof of one document."""
     from storage import proofs, reading
+    from tasks.statement import make_statement
 
     target = _writable(output)
     with running_archive() as archive:
         found = reading.find(archive, identifier)
-        proofs.export_proof(archive, found, target)
+        proofs.export_proof(archive, found, target, make_statement)
     show({"archive_id": found.archive_id, "output": str(output)}, f"Proof written: {output}")
 
 
