@@ -412,7 +412,7 @@ class Signed:
         if signer.next().integer() != 1:
             raise ValueError("the signer is not named by issuer and serial number")
         issuer, serial = signer.next(0x30).all()
-        named = [item for item in dict.fromkeys(self.embedded or pool)
+        named = [item for item in dict.fromkeys([*self.embedded, *pool])
                  if (item.issuer, item.serial) == (issuer.raw, serial.integer())]  # fmt: skip
         if len(named) != 1:
             raise Refused("SIGNER", f"The signer names {len(named)} certificates.")
@@ -838,9 +838,9 @@ class Check:
         known = False
         for crl in self.lists.values():
             issuer = next((item for item in issuers if item.subject == crl.issuer == subject.issuer), None)
-            if issuer is None or crl.until is None or crl.until < at or crl.issued > subject.end or not crl.plain:
+            if issuer is None or max(crl.issued, crl.until or crl.issued) < at or crl.issued > subject.end:
                 continue
-            if not issuer.usage(6) or not self.list_signed(crl, issuer):
+            if not crl.plain or not issuer.usage(6) or not self.list_signed(crl, issuer):
                 continue
             known = True
             when, reason = crl.entries.get(subject.serial, (None, None))
@@ -859,7 +859,8 @@ class Check:
         options = ["ocsp", "-respin", "{answer}", "-issuer", "{issuer}", "-cert", "{subject}", "-no_nonce"]
         _, said, _ = self.openssl.run(*options, "-noverify", **files)
         found = dict(re.findall(r"^\s*(This Update|Next Update|Revocation Time|Reason): (.*)$", said, re.MULTILINE))
-        state = re.search(r"^[^\n]*subject: (good|revoked|unknown)$", said, re.MULTILINE)
+        # On a line of its own when openssl has complained that the answer is old: that is judged here.
+        state = re.search(r"^(?:[^\n]*subject: )?(good|revoked|unknown)$", said, re.MULTILINE)
         if state is None or "This Update" not in found:
             return False
         issued, until = openssl_time(found["This Update"]), openssl_time(found.get("Next Update", ""))
@@ -1067,6 +1068,23 @@ class Check:
             self.add("NO_JOURNAL_KEY", where, "No journal key was given: who kept the journal is not known.",
                      "INDETERMINATE")  # fmt: skip
 
+    def answer_signed(self, name: str, issuers: list[Certificate]) -> None:
+        """Every OCSP response is signed by an issuer of this proof, or by a responder that it appointed."""
+        pool = b"".join(item.pem for item in dict.fromkeys(issuers))
+        roots = b"".join(item.pem for item in self.roots or self.pem("certificates/root.pem"))
+        done, said, _ = self.openssl.run("ocsp", "-respin", "{answer}", "-noverify", "-resp_text",
+                                         answer=self.file(name))  # fmt: skip
+        produced = re.search(r"^\s*Produced At: (.*)$", said, re.MULTILINE)
+        at = openssl_time(produced.group(1)) if produced else None
+        if not done or at is None:
+            self.add("OCSP_FORMAT", name, f"{name} is not readable.")
+            return
+        said = self.openssl.run("ocsp", "-respin", "{answer}", "-CAfile", "{roots}", "-verify_other", "{pool}",
+                                "-attime", str(int(at.timestamp())), answer=self.file(name), roots=roots,
+                                pool=pool)[1]  # fmt: skip
+        if "Response verify OK" not in said:
+            self.add("OCSP_SIGNATURE", name, f"{name} is not signed by an issuer of this proof.")
+
     def second_seal(self) -> list[Certificate]:
         """A second seal (ML-DSA-65) has a root of its own, the last certificate beside it; gives these certificates."""
         name, beside = "manifest.json.mldsa65.p7s", "certificates/seal-mldsa65.pem"
@@ -1112,6 +1130,8 @@ class Check:
                     self.add("ROOT_FOREIGN", name, "The root that comes with the proof is not one of yours.")
         if "certificates/seal-mldsa65.pem" in self.measured:
             issuers += self.second_seal()
+        for name in [item for item in self.small if item.endswith(".ocsp")]:
+            self.answer_signed(name, issuers)
         for name, crl in self.lists.items():
             if SIGNATURES.get(crl.signature, ("",))[0] == "ml-dsa-65" and self.openssl.version < (3, 5):
                 self.notes.append(f"{name} was not checked: it needs openssl 3.5 or later.")

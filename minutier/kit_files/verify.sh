@@ -109,19 +109,29 @@ work=$(mktemp -d) || fail "no temporary directory"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 # Only what is printed at the end may be trusted: each certificate of the file, with its fingerprint.
-fingerprints='' certificate=''
-: >"$work/root.pem"
-while read -r line; do
-    case $line in *"BEGIN CERTIFICATE"*) certificate='' ;; esac
-    certificate="$certificate$line
+certificates=0
+split() { # PEM NAME: each certificate of a file in a file of its own, certificate.1, certificate.2, …
+    certificate=''
+    while read -r line; do
+        case $line in *"BEGIN CERTIFICATE"*) certificate='' ;; esac
+        certificate="$certificate$line
 "
-    case $line in *"END CERTIFICATE"*) ;; *) continue ;; esac
-    printf %s "$certificate" | openssl x509 >"$work/one.pem" 2>/dev/null || fail "the root is not a PEM certificate"
-    cat "$work/one.pem" >>"$work/root.pem"
-    one=$(openssl x509 -in "$work/one.pem" -noout -fingerprint -sha256)
+        case $line in *"END CERTIFICATE"*) ;; *) continue ;; esac
+        certificates=$((certificates + 1))
+        printf %s "$certificate" | openssl x509 >"$work/certificate.$certificates" 2>/dev/null ||
+            fail "$2 is not a PEM certificate"
+    done <"$1"
+}
+split "$root" "the root"
+test "$certificates" -gt 0 || fail "the root is not a PEM certificate"
+: >"$work/root.pem"
+fingerprints='' number=0
+while test "$number" -lt "$certificates"; do
+    number=$((number + 1))
+    cat "$work/certificate.$number" >>"$work/root.pem"
+    one=$(openssl x509 -in "$work/certificate.$number" -noout -fingerprint -sha256)
     fingerprints="$fingerprints ${one#*=}"
-done <"$root"
-test -n "$fingerprints" || fail "the root is not a PEM certificate"
+done
 
 # 1. The container.
 not_here "the .zip file itself is not looked at here: this is its folder"
@@ -135,7 +145,7 @@ case $id in "" | *[!0-9a-f-]*) fail "manifest.json does not name a document" ;; 
 rest=${index#"{\"archive_id\":\"$id\",\"files\":["}
 test "$rest" != "$index" || fail "proof.json is about another document than manifest.json"
 rebuilt="{\"archive_id\":\"$id\",\"files\":["
-original='' rendition='' second='' statement='' anchor='' crls='' answers=0 renewal_files=0 separator='' listed=' '
+original='' rendition='' second='' statement='' anchor='' crls='' answers='' renewal_files=0 separator='' listed=' '
 while test "${rest#]}" = "$rest"; do
     rest=${rest#"$separator"'{"path":"'}
     path=${rest%%'"'*}
@@ -152,7 +162,7 @@ while test "${rest#]}" = "$rest"; do
             original=$path
             ;;
         revocation/*.crl) crls="$crls $path" ;;
-        revocation/*.ocsp) answers=$((answers + 1)) ;;
+        revocation/*.ocsp) answers="$answers $path" ;;
         renewals/[0-9][0-9]*.tst | renewals/[0-9][0-9]*.path.txt) renewal_files=$((renewal_files + 1)) ;;
         manifest.json.mldsa65.p7s) second=$path ;;
         statement.pdf) statement=$path ;;
@@ -209,6 +219,7 @@ ok "manifest.json describes the document"
 
 # --- what steps 4 and 6 share: CMS signatures at a time of the past, and revocation
 cat certificates/tsa.pem certificates/seal.pem >"$work/chain.pem"
+split "$work/chain.pem" "certificates/tsa.pem or certificates/seal.pem"
 take() { # cuts one DER element (of less than 128 bytes) off the front of `info`: sets tag and content
     rest=${info#??}
     tag=${info%"$rest"}
@@ -287,7 +298,37 @@ revoked() { # CRL SECONDS STRICT: what the list says of the signer; 0 when the s
     case $reason in Unspecified | "Affiliation Changed" | Superseded | "Cessation Of Operation") return 1 ;; esac
     return 0
 }
-standing() { # FILE SECONDS STRICT NAME: no list kept with the proof revokes the signer
+answered() { # OCSP ISSUER SECONDS STRICT NAME: an answer of that time covers the signer (RFC 6960), and is signed
+    ask() {
+        openssl ocsp -respin "$answer" -issuer "$from" -cert "$work/signer.pem" -no_nonce "$@" >"$work/said" 2>&1
+    }
+    answer=$1 from=$2
+    ask -noverify || return 1
+    state='' issued='' until='' since='' reason=none
+    while read -r line; do
+        case $line in
+            # On a line of its own when openssl has complained that the answer is old: that is judged below.
+            good | revoked | "$work/signer.pem: good" | "$work/signer.pem: revoked") state=${line##* } ;;
+            "This Update: "*) issued=$(seconds "${line#*: }") ;;
+            "Next Update: "*) until=$(seconds "${line#*: }") ;;
+            "Revocation Time: "*) since=$(seconds "${line#*: }") ;;
+            "Reason: "*) reason=${line#*: } ;;
+        esac
+    done <"$work/said"
+    case $state in good | revoked) ;; *) return 1 ;; esac
+    test -n "$issued" && test "${until:-$issued}" -ge "$3" || return 1
+    when=$issued
+    if test "$3" -gt "$when"; then when=$3; fi
+    ask -CAfile "$work/root.pem" -no-CApath -no-CAstore -verify_other "$work/chain.pem" -attime "$when" || return 1
+    case $(cat "$work/said") in *"Response verify OK"*) ;; *) return 1 ;; esac
+    test "$state" = revoked || return 0
+    case $reason in unspecified | affiliationChanged | superseded | cessationOfOperation) harmless=yes ;; *) harmless=no ;; esac
+    if test -n "$since" && test "$since" -gt "$3"; then
+        if test "$4$harmless" != strictno; then return 0; fi
+    fi
+    fail "the certificate of $5 is revoked"
+}
+standing() { # FILE SECONDS STRICT NAME: no list or answer kept with the proof revokes the signer
     known=no
     for crl in $crls; do
         issued=$(openssl crl -inform DER -in "$crl" -noout -lastupdate 2>/dev/null) || fail "$crl is not readable"
@@ -305,7 +346,15 @@ standing() { # FILE SECONDS STRICT NAME: no list kept with the proof revokes the
                 ;;
         esac # else: not a list for this certificate, or not one of that time
     done
-    test "$known" = yes || doubt "no revocation list kept here covers the certificate of $4"
+    signed_at "$1" "$work/root.pem" "$2" || return 0 # the signer's certificate, for the answers
+    for answer in $answers; do
+        issuer=0
+        while test "$issuer" -lt "$certificates"; do
+            issuer=$((issuer + 1))
+            if answered "$answer" "$work/certificate.$issuer" "$2" "$3" "$4"; then known=yes; fi
+        done
+    done
+    test "$known" = yes || doubt "no revocation data kept here covers the certificate of $4"
 }
 rests_on() { # FILE: notes the digest and the signature of its signer, for the last lines
     openssl cms -cmsout -print -noout -inform DER -in "$1" >"$work/print" 2>/dev/null || return 0
@@ -539,7 +588,6 @@ if test -n "$statement"; then
     seen="$seen; statement sealed by the archive"
 fi
 if test -n "$anchor"; then seen="$seen; journal/anchor.ers not checked here"; fi
-if test "$answers" -gt 0; then seen="$seen; $answers OCSP answer(s) not read here"; fi
 ok "accompanying files$seen"
 
 test "$held" -eq 9 || fail "a check was skipped"

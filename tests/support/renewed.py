@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from minutier import algorithms, canonical, der, kit
 from minutier.container import pack
@@ -184,3 +186,23 @@ def written(files: Mapping[str, bytes], folder: Path) -> Path:
 def pack_files(files: Mapping[str, bytes], target: Path) -> Path:
     pack(files, target)
     return target
+
+
+def ocsp_answer(
+    pki: Pki,
+    certificate: x509.Certificate,
+    issued: datetime,
+    *,
+    spoil: bool = False,
+    revoked: datetime | None = None,
+    reason: x509.ReasonFlags | None = None,
+    days: int = 5,
+) -> bytes:
+    """Make an OCSP response of the root for a certificate: good, or revoked since a time."""
+    status = ocsp.OCSPCertStatus.REVOKED if revoked else ocsp.OCSPCertStatus.GOOD
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        certificate, pki.root, hashes.SHA1(), status, issued, issued + days * DAY, revoked, reason
+    )
+    builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, pki.root)
+    made = builder.sign(pki.root_key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return made[:-1] + bytes((made[-1] ^ 1,)) if spoil else made  # the last byte is of the signature

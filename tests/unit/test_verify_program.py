@@ -28,7 +28,17 @@ from minutier.seal import seal
 from minutier.verify import verify
 from tests.support.bundle import ARCHIVE_ID, make_bundle, repack, trust_of, unpack, with_json
 from tests.support.pki import NOW, Pki, default_pki, make_crl, new_pki, write_trust
-from tests.support.renewed import DAY, Renewal, long_pki, next_tsa, pack_files, renewed_files, with_index, written
+from tests.support.renewed import (
+    DAY,
+    Renewal,
+    long_pki,
+    next_tsa,
+    ocsp_answer,
+    pack_files,
+    renewed_files,
+    with_index,
+    written,
+)
 
 PROGRAM = Path(__file__).parents[2] / "minutier" / "kit_files" / "verify.py"
 LATER = NOW + timedelta(days=1)
@@ -462,3 +472,48 @@ def test_the_statement_is_judged_by_its_seal(renewed, judge_old):
     assert codes(judge_old({**good, "statement.pdf": b"%PDF statemenT"})[1]) == {("SEAL_DIGEST", "statement.pdf.p7s")}
     lone = {name: data for name, data in good.items() if name != "statement.pdf.p7s"}
     assert ("FILE_MISSING", "statement.pdf.p7s") in codes(judge_old(lone)[1])
+
+
+# --- OCSP responses in the place of lists
+
+
+def answered(tmp_path: Path, **tsa: object) -> dict[str, bytes]:
+    """A proof whose certificates are covered by OCSP responses alone; `tsa` says how that of the authority is."""
+    pki = old_pki()
+    files = unpack(make_bundle(tmp_path / "fresh.zip", pki, moment=OLD))
+    del files["revocation/root.crl"]
+    issued = tsa.pop("issued", OLD + timedelta(hours=1))
+    files["revocation/tsa.ocsp"] = ocsp_answer(pki, pki.tsa, issued, **tsa)
+    files["revocation/seal.ocsp"] = ocsp_answer(pki, pki.seal, OLD + timedelta(hours=1))
+    return files
+
+
+OCSP_CASES = {
+    "good": ({}, None),
+    "superseded": ({"revoked": OLD + timedelta(minutes=30), "reason": x509.ReasonFlags.superseded}, None),
+    "compromised-later": (
+        {"revoked": OLD + timedelta(minutes=30), "reason": x509.ReasonFlags.key_compromise},
+        "revoked",
+    ),
+    "revoked-before": ({"revoked": OLD - timedelta(days=1), "reason": x509.ReasonFlags.superseded}, "revoked"),
+    "too-old": ({"issued": OLD - timedelta(days=9)}, "unknown"),
+    "spoilt": ({"spoil": True}, "spoilt"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(OCSP_CASES))
+def test_an_ocsp_response_covers_a_certificate(tmp_path, judge_old, case):
+    options, expected = OCSP_CASES[case]
+    code, said = judge_old(answered(tmp_path, **options))
+    wanted = {
+        None: (PASSED, set()),
+        "revoked": (FAILED, {("TOKEN_REVOKED", "token.tst")}),
+        "unknown": (INDETERMINATE, {("REVOCATION_UNKNOWN", "token.tst")}),
+        "spoilt": (FAILED, {("REVOCATION_UNKNOWN", "token.tst"), ("OCSP_SIGNATURE", "revocation/tsa.ocsp")}),
+    }[expected]
+    assert (code, codes(said)) == wanted
+
+
+def test_what_is_no_ocsp_response_is_named(tmp_path, judge_old):
+    files = {**answered(tmp_path), "revocation/tsa.ocsp": b"nonsense"}
+    assert ("OCSP_FORMAT", "revocation/tsa.ocsp") in codes(judge_old(files)[1])

@@ -16,7 +16,7 @@ from minutier import kit, proof
 from minutier.seal import seal
 from tests.support.bundle import ARCHIVE_ID, make_bundle, unpack
 from tests.support.pki import Pki, make_crl, new_pki, write_trust
-from tests.support.renewed import DAY, Renewal, long_pki, next_tsa, renewed_files, with_index, written
+from tests.support.renewed import DAY, Renewal, long_pki, next_tsa, ocsp_answer, renewed_files, with_index, written
 
 # The script compares the token with the clock of the machine: the proof is made two minutes ago.
 MOMENT = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
@@ -375,7 +375,7 @@ def test_without_lists_for_a_token_there_is_no_verdict(renewed, tmp_path, path):
     }
     found = run(laid(with_index(files, ARCHIVE_ID), tmp_path), path, "../trust/root.pem")
     assert (found.returncode, found.stderr) == (NOT_YET_A_PROOF, "")
-    assert "no revocation list kept here covers the certificate of renewals/05.tst" in found.stdout
+    assert "no revocation data kept here covers the certificate of renewals/05.tst" in found.stdout
 
 
 # RFC 3161 §4: what a token is worth after its key was revoked depends on the reason.
@@ -421,3 +421,43 @@ def test_a_statement_that_the_archive_did_not_seal_is_found(renewed, tmp_path, p
     assert (found.returncode, found.stderr) == (
         DID_NOT_HOLD, "FAILED: the seal of statement.pdf does not verify under this root\n",
     )  # fmt: skip
+
+
+# --- OCSP responses in the place of lists
+
+
+def answered(tmp_path: Path, **tsa: object) -> dict[str, bytes]:
+    """A proof whose certificates are covered by OCSP responses alone; `tsa` says how that of the authority is."""
+    pki = old_pki()
+    files = unpack(make_bundle(tmp_path / "fresh.zip", pki, moment=OLD))
+    del files["revocation/root.crl"]
+    issued = tsa.pop("issued", OLD + timedelta(hours=1))
+    files["revocation/tsa.ocsp"] = ocsp_answer(pki, pki.tsa, issued, **tsa)
+    files["revocation/seal.ocsp"] = ocsp_answer(pki, pki.seal, OLD + timedelta(hours=1))
+    return files
+
+
+OCSP_CASES = {
+    "good": ({}, None),
+    "superseded": ({"revoked": OLD + timedelta(minutes=30), "reason": x509.ReasonFlags.superseded}, None),
+    "compromised-later": (
+        {"revoked": OLD + timedelta(minutes=30), "reason": x509.ReasonFlags.key_compromise},
+        "revoked",
+    ),
+    "revoked-before": ({"revoked": OLD - timedelta(days=1), "reason": x509.ReasonFlags.superseded}, "revoked"),
+    "too-old": ({"issued": OLD - timedelta(days=9)}, "unknown"),
+    "spoilt": ({"spoil": True}, "spoilt"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(OCSP_CASES))
+def test_an_ocsp_response_covers_a_certificate(tmp_path, path, case):
+    options, expected = OCSP_CASES[case]
+    found = run(laid(with_index(answered(tmp_path, **options), ARCHIVE_ID), tmp_path), path, "../trust/root.pem")
+    if expected == "revoked":
+        assert (found.returncode, found.stderr) == (1, "FAILED: the certificate of token.tst is revoked\n")
+    elif expected is None:
+        assert (found.returncode, found.stderr) == (HELD, "")
+    else:
+        assert (found.returncode, found.stderr) == (NOT_YET_A_PROOF, "")
+        assert "no revocation data kept here covers the certificate of token.tst" in found.stdout
