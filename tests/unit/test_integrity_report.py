@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pypdfium2
 import pytest
 from pikepdf import Pdf, pdfa
 
+from deployments.cli import run
 from deployments.reports import Sealing, sealing_of, write_report
 from minutier import canonical
 from minutier.certificates import load_pem
@@ -23,7 +24,7 @@ from minutier.trust import Trust
 from storage.dev_ca import create_development_ca
 from tasks.report_pdf import draw_report
 from tests.support.bundle import ARCHIVE_ID, ORIGINAL, make_bundle, repack, trust_of, unpack
-from tests.support.pki import NOW, default_pki
+from tests.support.pki import NOW, default_pki, new_pki, write_trust
 from tests.support.renewed import DAY, Renewal, long_pki, next_tsa, pack_files, renewed_files
 
 LATER = NOW + timedelta(days=1)
@@ -203,3 +204,35 @@ def test_an_instance_without_a_seal_key_seals_nothing(tmp_path):
     assert found is not None
     assert Issuer(SOFTWARE, found.certificate).kind is SealKind.DEVELOPMENT
     assert found.seal(b"x", NOW)[:1] == b"\x30"
+
+
+# --- the command
+
+
+def told(capsys, *arguments: str) -> tuple[int, dict]:
+    code = run(["--json", *arguments])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_the_command_writes_a_report_under_the_seal_of_its_instance(tmp_path, capsys):
+    moment = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
+    pki = new_pki("Command", moment)
+    path = make_bundle(tmp_path / "P.zip", pki, moment=moment)
+    trust, home, out = str(write_trust(tmp_path / "trust", pki)), tmp_path / "home", tmp_path / "out"
+    home.mkdir()
+    verify = ["--home", str(home), "verify", str(path), "--trust", trust]
+    code, found = told(capsys, *verify, "--report", str(out / "unsealed"))
+    assert (code, found["verdict"], found["report"]["seal"]) == (0, "PASSED", "unsealed")
+    create_development_ca(home, moment)
+    code, found = told(capsys, *verify, "--report", str(out / "sealed"))
+    assert (code, found["report"]["seal"]) == (0, "development")
+    assert sorted(found["report"]["files"]) == sorted(item.name for item in (out / "sealed").iterdir())
+    assert len(found["report"]["files"]) == 4
+    code, found = told(capsys, *verify, "--report", str(out / "sealed"))
+    assert (code, found["error"]["code"]) == (2, "REPORT_EXISTS")
+    code, found = told(capsys, *verify, "--report", str(out / "x"), "--at", "2030-01-01T00:00:00Z")
+    assert (code, found["error"]["code"]) == (2, "USAGE")
+    code, found = told(capsys, "--home", str(home), "verify", str(path), "--report", str(out / "own"))
+    # The anchors of the instance are another archive's: the report is made all the same, and says so.
+    assert (code, found["verdict"]) == (1, "FAILED")
+    assert (out / "own" / "report.pdf").is_file()

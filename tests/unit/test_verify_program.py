@@ -195,7 +195,7 @@ TEXTS = {proof.README_EN, proof.README_FR, proof.SCRIPT}
 
 
 @pytest.mark.parametrize("reindex", [False, True], ids=["index-as-it-was", "index-fits"])
-@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize("fraction", [0.3, 1.0])
 @pytest.mark.parametrize("member", MEMBERS)
 def test_both_verifiers_find_an_altered_byte(files, judge, tmp_path, member, fraction, reindex):
     data = bytearray(files[member])
@@ -373,7 +373,7 @@ RENEWED = [
 ]
 
 
-@pytest.mark.parametrize("fraction", [0.0, 0.25, 0.5, 0.75, 1.0])
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("member", RENEWED)
 def test_an_altered_byte_of_a_renewal_is_found(renewed, judge_old, member, fraction):
     data = bytearray(renewed[member])
