@@ -29,8 +29,6 @@ missing_packages() {
     command -v openssl >/dev/null || echo openssl
     if [ "$mode" = test ]; then
         command -v unzip >/dev/null || echo unzip
-        # Proofs are verified with the clock of the machine in 2050.
-        command -v faketime >/dev/null || echo faketime
         # The modules of the MinIO server come over TLS.
         [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
         # Proofs are also checked with the clock of 2050.
