@@ -119,6 +119,7 @@ def shown(text: str) -> str:
 
 
 def _as_pdfa(drawn: bytes) -> bytes:
+    """Prepare and validate; in this process, since no stranger's bytes are read: the drawing is our own."""
     with tempfile.TemporaryDirectory(prefix="minutier-page-") as folder:
         source, output = Path(folder) / "drawn.pdf", Path(folder) / "page.pdf"
         source.write_bytes(drawn)
