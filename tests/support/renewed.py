@@ -44,6 +44,10 @@ class Renewal:
     batch: int = 3
     algorithm: str = "sha3_512"
     pss: bool = False
+    bare: bool = False
+    """Whether the token embeds no certificate (certReq false)."""
+    beside: tuple[x509.Certificate, ...] = ()
+    """Certificates that are in certificates/tsa.pem only."""
 
 
 def long_pki(moment: datetime, *, tsa_days: int = 300) -> Pki:
@@ -140,12 +144,19 @@ def renew(files: Mapping[str, bytes], pki: Pki, renewals: Sequence[Renewal]) -> 
             serial=100 + number,
             imprint_algorithm=algorithms.hash_identifier(algorithm),
         )
-        token = make_token(pki, info, certificate=renewal.tsa, key=renewal.key,
-                           signature_algorithm=PSS_SHA256 if renewal.pss else None)  # fmt: skip
+        token = make_token(
+            pki,
+            info,
+            certificate=renewal.tsa,
+            key=renewal.key,
+            signature_algorithm=PSS_SHA256 if renewal.pss else None,
+            embedded=[] if renewal.bare else None,
+        )
         stamps.append(Stamp(algorithm, path, token, begins=tree))
-        pem = renewal.tsa.public_bytes(Encoding.PEM)
-        if pem not in certificates:
-            certificates.append(pem)
+        for item in (renewal.tsa, *renewal.beside):
+            pem = item.public_bytes(Encoding.PEM)
+            if pem not in certificates:
+                certificates.append(pem)
         result[f"renewals/{number:02}.path.txt"] = text_of(path)
         result[f"renewals/{number:02}.tst"] = token
         crl = make_crl(pki.root, pki.root_key, start=renewal.moment - DAY, end=renewal.moment + 60 * DAY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib.util
 import json
 import os
@@ -27,7 +28,7 @@ from minutier.report import Report
 from minutier.seal import seal
 from minutier.verify import verify
 from tests.support.bundle import ARCHIVE_ID, make_bundle, repack, trust_of, unpack, with_json
-from tests.support.pki import NOW, Pki, default_pki, make_crl, new_pki, write_trust
+from tests.support.pki import NOW, TIME_STAMPING, Pki, default_pki, issue, make_crl, new_key, new_pki, write_trust
 from tests.support.renewed import (
     DAY,
     Renewal,
@@ -517,3 +518,35 @@ def test_an_ocsp_response_covers_a_certificate(tmp_path, judge_old, case):
 def test_what_is_no_ocsp_response_is_named(tmp_path, judge_old):
     files = {**answered(tmp_path), "revocation/tsa.ocsp": b"nonsense"}
     assert ("OCSP_FORMAT", "revocation/tsa.ocsp") in codes(judge_old(files)[1])
+
+
+# --- tokens that leave certificates out: certificates/tsa.pem has them
+
+
+def with_less(kind: str) -> Renewal:
+    """A renewal by an authority under an intermediate one, whose token embeds its own certificate alone, or none."""
+    pki, moment, middle_key, key = old_pki(), OLD + 200 * DAY, new_key(), new_key()
+    span = {"start": moment - DAY, "end": moment + 300 * DAY}
+    middle = issue("Middle", middle_key, issuer=(pki.root, pki.root_key), ca=True, **span)
+    leaf = issue("Under middle", key, issuer=(middle, middle_key), eku=TIME_STAMPING, **span)
+    if kind == "bare":
+        return Renewal("time", moment, *next_tsa(pki, moment), bare=True)
+    return Renewal("time", moment, leaf, key, beside=(middle,))
+
+
+def test_a_token_without_any_certificate_passes(tmp_path, judge_old):
+    code, said = judge_old(renewed_files(tmp_path, old_pki(), OLD, [with_less("bare")], ARCHIVE_ID))
+    assert (code, said["findings"]) == (PASSED, [])
+
+
+def test_a_path_whose_middle_is_beside_the_token_is_followed(tmp_path, judge_old):
+    code, said = judge_old(renewed_files(tmp_path, old_pki(), OLD, [with_less("middle")], ARCHIVE_ID))
+    # No list of the intermediate authority is there: that is all that is missing.
+    assert (code, codes(said)) == (INDETERMINATE, {("REVOCATION_UNKNOWN", "renewals/02.tst")})
+
+
+def test_a_certificate_that_has_no_part_in_it_is_found(tmp_path, judge_old):
+    stray = next_tsa(old_pki(), OLD)[0]
+    renewal = dataclasses.replace(with_less("bare"), beside=(stray,))
+    said = judge_old(renewed_files(tmp_path, old_pki(), OLD, [renewal], ARCHIVE_ID))[1]
+    assert ("CERTIFICATE_MISMATCH", "certificates/tsa.pem") in codes(said)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from minutier import kit, proof
 from minutier.seal import seal
 from tests.support.bundle import ARCHIVE_ID, make_bundle, unpack
-from tests.support.pki import Pki, make_crl, new_pki, write_trust
+from tests.support.pki import TIME_STAMPING, Pki, issue, make_crl, new_key, new_pki, write_trust
 from tests.support.renewed import DAY, Renewal, long_pki, next_tsa, ocsp_answer, renewed_files, with_index, written
 
 # The script compares the token with the clock of the machine: the proof is made two minutes ago.
@@ -461,3 +461,18 @@ def test_an_ocsp_response_covers_a_certificate(tmp_path, path, case):
     else:
         assert (found.returncode, found.stderr) == (NOT_YET_A_PROOF, "")
         assert "no revocation data kept here covers the certificate of token.tst" in found.stdout
+
+
+@pytest.mark.parametrize("kind", ["bare", "middle"])
+def test_a_token_that_leaves_certificates_out_is_followed_through_those_beside_it(tmp_path, path, kind):
+    moment, middle_key, key = OLD + 200 * DAY, new_key(), new_key()
+    span = {"start": moment - DAY, "end": moment + 300 * DAY}
+    middle = issue("Middle", middle_key, issuer=(old_pki().root, old_pki().root_key), ca=True, **span)
+    leaf = issue("Under middle", key, issuer=(middle, middle_key), eku=TIME_STAMPING, **span)
+    if kind == "bare":
+        renewal = Renewal("time", moment, *next_tsa(old_pki(), moment), bare=True)
+    else:
+        renewal = Renewal("time", moment, leaf, key, beside=(middle,))
+    found = run(made(tmp_path, [renewal]), path, "../trust/root.pem")
+    assert found.stderr == ""
+    assert found.returncode == (HELD if kind == "bare" else NOT_YET_A_PROOF)  # no list of the middle one is there
