@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployments.cli import settings, show
+from deployments.cli import running_archive, settings, show
 from minutier.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from minutier.integrity_report import IntegrityReport
     from minutier.trust import Trust
+    from storage.settings import Settings
 
 _JSON, _PDF, _SEAL = "report.json", "report.pdf", ".p7s"
 
@@ -29,16 +32,16 @@ class Sealing:
     seal: Callable[[bytes, datetime], bytes]
 
 
-def sealing_of(home: Path) -> Sealing | None:
-    """Give the seal of the instance at `home`; None when it has no seal key: the report is then unsealed."""
-    key, certificate = home / "pki" / "seal.key", home / "pki" / "seal.pem"
-    if not key.is_file() or not certificate.is_file():
-        return None
-    from minutier.seal import seal
-    from storage.keys import load_signer
+@contextmanager
+def sealing_of(own: Settings) -> Iterator[Sealing | None]:
+    """Give the seal of the instance, which must run so that each use is counted; None where there is no instance."""
+    if not (own.home / "pki").is_dir():
+        yield None
+        return
+    from storage.report_seals import seal_report
 
-    signer = load_signer(key, certificate)
-    return Sealing(signer.chain[0], lambda content, at: seal(content, signer, at))
+    with running_archive() as archive:
+        yield Sealing(archive.signer.chain[0], partial(seal_report, archive))
 
 
 def write_report(
@@ -75,9 +78,9 @@ def show_report(bundle: Path, anchors: Trust, directory: Path) -> int:
     """Make the report on a proof as of now, print what was found and where it is; gives the exit code of `verify`."""
     from minutier.report import Verdict, as_text
 
-    sealing = sealing_of(settings().home)
     now = datetime.now(UTC).replace(microsecond=0)
-    made, names = write_report(bundle, anchors, now, directory, sealing)
+    with sealing_of(settings()) as sealing:
+        made, names = write_report(bundle, anchors, now, directory, sealing)
     kind = made.value["issuer"]["seal"]
     value = {**made.verification.as_dict(), "report": {"directory": str(directory), "files": names, "seal": kind}}
     words = {

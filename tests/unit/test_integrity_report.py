@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pypdfium2
@@ -13,15 +14,17 @@ import pytest
 from pikepdf import Pdf, pdfa
 
 from deployments.cli import run
-from deployments.reports import Sealing, sealing_of, write_report
+from deployments.reports import Sealing, write_report
 from minutier import canonical
 from minutier.certificates import load_pem
 from minutier.errors import BadInputError
 from minutier.integrity_report import FORMAT, Issuer, SealKind, make_report
 from minutier.report import Verdict
 from minutier.seal import check_seal, seal
-from minutier.trust import Trust
+from minutier.trust import Trust, load_trust
+from storage import journal, proofs, seal_keys
 from storage.dev_ca import create_development_ca
+from storage.report_seals import seal_report
 from tasks.report_pdf import draw_report
 from tests.support.bundle import ARCHIVE_ID, ORIGINAL, make_bundle, repack, trust_of, unpack
 from tests.support.pki import NOW, default_pki, new_pki, write_trust
@@ -197,13 +200,24 @@ def test_the_report_is_pdfa_whatever_a_proof_says(bundle, tmp_path):
             assert 1 <= len(pdf.pages) <= 4
 
 
-def test_an_instance_without_a_seal_key_seals_nothing(tmp_path):
-    assert sealing_of(tmp_path) is None
-    create_development_ca(tmp_path, NOW)
-    found = sealing_of(tmp_path)
-    assert found is not None
-    assert Issuer(SOFTWARE, found.certificate).kind is SealKind.DEVELOPMENT
-    assert found.seal(b"x", NOW)[:1] == b"\x30"
+def test_the_seal_of_an_archive_is_counted_and_journaled(rig):
+    own = Sealing(rig.archive.signer.chain[0], partial(seal_report, rig.archive))
+    proofs.export_proof(rig.archive, rig.deposit(), rig.folder / "P.zip")
+    trust = load_trust(rig.archive.settings.trust_dir)
+    at = rig.clock().replace(microsecond=0)
+    report, _ = write_report(rig.folder / "P.zip", trust, at, rig.folder / "out", own)
+    assert (report.value["verdict"], report.value["issuer"]["seal"]) == ("PASSED", "development")
+    with rig.archive.database.transaction() as connection:
+        entries = [json.loads(line.entry) for line in journal.lines(connection, None)]
+        assert seal_keys.waiting(connection) == []
+    sealed = [entry["details"] for entry in entries if entry["event"] == "report:sealed"]
+    digests = {
+        hashlib.sha256((rig.folder / "out" / name).read_bytes()).hexdigest() for name in ("report.json", "report.pdf")
+    }
+    assert {item["report_sha256"] for item in sealed} == digests
+    assert len({item["seal_count"] for item in sealed}) == 2
+    content, signature = ((rig.folder / "out" / name).read_bytes() for name in ("report.json", "report.json.p7s"))
+    assert check_seal(content, signature, rig.archive.roots, at).signing_time == at
 
 
 # --- the command
@@ -214,7 +228,7 @@ def told(capsys, *arguments: str) -> tuple[int, dict]:
     return code, json.loads(capsys.readouterr().out)
 
 
-def test_the_command_writes_a_report_under_the_seal_of_its_instance(tmp_path, capsys):
+def test_the_command_writes_a_report_and_seals_none_uncounted(tmp_path, capsys):
     moment = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
     pki = new_pki("Command", moment)
     path = make_bundle(tmp_path / "P.zip", pki, moment=moment)
@@ -223,16 +237,15 @@ def test_the_command_writes_a_report_under_the_seal_of_its_instance(tmp_path, ca
     verify = ["--home", str(home), "verify", str(path), "--trust", trust]
     code, found = told(capsys, *verify, "--report", str(out / "unsealed"))
     assert (code, found["verdict"], found["report"]["seal"]) == (0, "PASSED", "unsealed")
-    create_development_ca(home, moment)
-    code, found = told(capsys, *verify, "--report", str(out / "sealed"))
-    assert (code, found["report"]["seal"]) == (0, "development")
-    assert sorted(found["report"]["files"]) == sorted(item.name for item in (out / "sealed").iterdir())
-    assert len(found["report"]["files"]) == 4
-    code, found = told(capsys, *verify, "--report", str(out / "sealed"))
+    assert sorted(item.name for item in (out / "unsealed").iterdir()) == ["report.json", "report.pdf"]
+    code, found = told(capsys, *verify, "--report", str(out / "unsealed"))
     assert (code, found["error"]["code"]) == (2, "REPORT_EXISTS")
     code, found = told(capsys, *verify, "--report", str(out / "x"), "--at", "2030-01-01T00:00:00Z")
     assert (code, found["error"]["code"]) == (2, "USAGE")
     code, found = told(capsys, "--home", str(home), "verify", str(path), "--report", str(out / "own"))
-    # The anchors of the instance are another archive's: the report is made all the same, and says so.
-    assert (code, found["verdict"]) == (1, "FAILED")
-    assert (out / "own" / "report.pdf").is_file()
+    assert (code, found["verdict"]) == (1, "INDETERMINATE")
+    # An instance that does not run cannot count the use of its key: nothing is sealed behind its back.
+    create_development_ca(home, moment)
+    code, found = told(capsys, *verify, "--report", str(out / "sealed"))
+    assert (code, found["error"]["code"]) == (3, "NOT_UP")
+    assert not (out / "sealed").exists()
