@@ -8,14 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deployments.cli import app, printable, running_archive, say, settings, show, table, tell_error
-from deployments.inputs import DEPOSITOR, own_reference, read_metadata, require_text
+from deployments.inputs import DEPOSITOR, moment, own_reference, read_metadata, require_text
 from minutier.errors import BadInputError, MinutierError
 
 if TYPE_CHECKING:
@@ -301,8 +300,10 @@ def verify_proof(
     at: Annotated[str, typer.Option(help="time to judge at, RFC 3339; now by default")] = "",
     opening: Annotated[Path | None, typer.Option(help="the .opening.json of a blind document")] = None,
     document: Annotated[Path | None, typer.Option(help="with --opening: the document in clear")] = None,
+    report: Annotated[Path | None, typer.Option(help="directory for an integrity report (eIDAS, article 45j)")] = None,
 ) -> int:
     """Check a proof offline; needs no running instance."""
+    from deployments.reports import show_report
     from minutier.report import Verdict, as_text
     from minutier.trust import load_trust
     from minutier.verify import verify
@@ -313,12 +314,17 @@ def verify_proof(
 
     if not bundle.is_file():
         raise BadInputError("FILE_MISSING", f"There is no file {bundle}.", remedy="Check the name.")
-    report = verify(bundle, load_trust(_trust_directory(trust)), _moment(at))
+    if report is not None and (at or opening is not None):
+        what = "A report is about the moment at which it is made, and about the proof alone."
+        raise BadInputError("USAGE", what, remedy="Leave --at and --opening out.")
+    anchors = load_trust(_trust_directory(trust))
+    if report is not None:
+        return show_report(bundle, anchors, report)
+    found = verify(bundle, anchors, moment(at))
     if opening is not None and document is not None:
-        report = verify_opening(report, bundle, opening, document)
-    value = report.as_dict()
-    show(value, as_text(report))
-    return 0 if report.verdict is Verdict.PASSED else 1
+        found = verify_opening(found, bundle, opening, document)
+    show(found.as_dict(), as_text(found))
+    return 0 if found.verdict is Verdict.PASSED else 1
 
 
 def _trust_directory(named: Path | None) -> Path | None:
@@ -327,13 +333,3 @@ def _trust_directory(named: Path | None) -> Path | None:
         return named
     own = settings().trust_dir
     return own if own.is_dir() else None
-
-
-def _moment(text: str) -> datetime:
-    if not text:
-        return datetime.now(UTC)
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadInputError("BAD_TIME", f"{text!r} is not a time.", remedy="Write 2030-01-31T12:00:00Z.") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

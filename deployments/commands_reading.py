@@ -148,13 +148,14 @@ def proof(
 ) -> None:
     """Export the self-contained proof of one document."""
     from storage import proofs, reading
+    from tasks.statement import make_statement
 
     target = writable(output)
     value: dict[str, Any] = {"output": str(output)}
     words = f"Proof written: {output}"
     with archive_with(identity) as archive:
         found = reading.find(archive, identifier)
-        proofs.export_proof(archive, found, target)
+        proofs.export_proof(archive, found, target, make_statement)
         if identity and (opening := _write_opening(archive, found, target)):
             value["opening"] = str(opening)
             words += f"\nThe opened commitment, which links it to the document in clear: {opening}"

@@ -208,11 +208,12 @@ def _prove(archive: Archive, say: Callable[[str], None]) -> Check:
     from minutier.trust import load_trust
     from minutier.verify import verify
     from storage.proofs import export_proof
+    from tasks.statement import make_statement
 
     with archive.database.transaction() as connection:
         first = next(item for item in catalogue.list_deposits(connection, FEEDS[0]) if item.state == "ARCHIVED")
     target = archive.settings.home / "demo" / "proof.zip"
     say(f"proof of {first.reference}: exporting and verifying offline")
-    export_proof(archive, first, target)
+    export_proof(archive, first, target, make_statement)
     verdict = verify(target, load_trust(archive.settings.trust_dir), archive.clock()).verdict
     return Check("One proof was exported and verified offline.", verdict is Verdict.PASSED, f"({target})")

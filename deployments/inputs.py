@@ -10,6 +10,7 @@ import re
 import secrets
 import uuid
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,3 +115,14 @@ def _key_gone(path: Path) -> IntegrityFailureError:
         f"{path}, which names documents given without a reference, is gone: the same document would be archived twice.",
         remedy="Restore the keys directory from its backup, or give --reference. Nothing was deposited.",
     )
+
+
+def moment(text: str) -> datetime:
+    """Read the time of an option, UTC where it names no zone; now for an empty one."""
+    if not text:
+        return datetime.now(UTC)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInputError("BAD_TIME", f"{text!r} is not a time.", remedy="Write 2030-01-31T12:00:00Z.") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

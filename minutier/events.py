@@ -30,6 +30,7 @@ class Event(StrEnum):
     DOCUMENT_READ = "document:read"
     DOCUMENT_CHECKED = "document:checked"
     PROOF_EXPORTED = "proof:exported"
+    REPORT_SEALED = "report:sealed"
     SWEEP_STARTED = "sweep:started"
     SWEEP_ENDED = "sweep:ended"
     COPY_DAMAGED = "copy:damaged"

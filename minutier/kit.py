@@ -1,4 +1,6 @@
-"""What goes into a proof for people: the script for openssl and coreutils, and a page in French and in English.
+"""What goes into a proof for people: two scripts that check it, and a page in French and in English.
+
+`verify.sh` needs openssl and coreutils, `verify.py` openssl and the standard library of Python 3.8 or later.
 
 The texts are files beside this module (`kit_files/`), so that they can be read, and the script run, as they are.
 Nothing signs them, and a reader runs or believes them: a proof may hold no other than those that were published. Their
@@ -16,11 +18,12 @@ def _text(name: str) -> str:
 
 
 VERIFY_SH = _text("verify.sh")
+VERIFY_PY = _text("verify.py")
 README_FR = _text("README.fr.txt")
 README_EN = _text("README.en.txt")
 _PUBLISHED = frozenset(tuple(line.split()) for line in _text("published.txt").splitlines())
 
 
 def is_published(name: str, data: bytes) -> bool:
-    """Say whether `data` is a text that was published under this name (README.fr.txt, README.en.txt, verify.sh)."""
+    """Say whether `data` is a text that was published under this name (one of those above)."""
     return (hashlib.sha256(data).hexdigest(), name) in _PUBLISHED

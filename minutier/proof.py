@@ -158,6 +158,7 @@ def bundle_files(parts: ProofParts) -> dict[str, bytes | Path]:
         README_FR: kit.README_FR.encode(),
         README_EN: kit.README_EN.encode(),
         SCRIPT: kit.VERIFY_SH.encode(),
+        PROGRAM: kit.VERIFY_PY.encode(),
     }
     files |= evidence_files(evidence.decode_record(parts.record))
     optional = {

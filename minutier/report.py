@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from minutier import indications
+
 
 class Verdict(StrEnum):
     """PASSED: everything holds. FAILED: something does not. INDETERMINATE: something needed to judge is missing."""
@@ -34,8 +36,16 @@ class Finding:
     verdict: Verdict = Verdict.FAILED
 
     def as_dict(self) -> dict[str, str]:
-        """Give the finding as the command line's JSON."""
-        return {"code": self.code, "where": self.where, "message": self.message, "clause": self.clause}
+        """Give the finding as the command line's JSON, with its name in ETSI EN 319 102-1."""
+        indication, sub_indication = indications.of_finding(self.code)
+        return {
+            "code": self.code,
+            "where": self.where,
+            "message": self.message,
+            "clause": self.clause,
+            "indication": indication,
+            "sub_indication": sub_indication,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,7 @@ class Report:
         """Give the report as the command line's JSON."""
         return {
             "verdict": self.verdict.value,
+            "indication": indications.of_verdict(self.verdict.value),
             "findings": [finding.as_dict() for finding in self.findings],
             "steps": [
                 {"number": step.number, "title": step.title, "verdict": step.verdict and step.verdict.value}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path, PurePath
 
 from cryptography import x509
@@ -24,8 +26,11 @@ from storage.dev_ca import JOURNAL_NAME
 from storage.evidence_store import TokenLine, anchor_of, record_of
 from storage.files import publish
 from storage.reading import fetch, require_archived
+from storage.sealer import Sealed
 
 ORIGIN = JOURNAL_NAME
+# Draws the page for people of a proof (PDF/A), as of a time: the drawing is the business of tasks.
+Statement = Callable[[proof.ProofParts, datetime], bytes]
 
 
 def make_checkpoint(archive: Archive, connection: Connection) -> Checkpoint:
@@ -46,17 +51,28 @@ def make_checkpoint(archive: Archive, connection: Connection) -> Checkpoint:
     return checkpoint
 
 
-def export_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
-    """Write the proof of an archived document to `target`, whole or not at all; the act is journaled."""
-    write_proof(archive, deposit, target)
+def export_proof(archive: Archive, deposit: Deposit, target: Path, statement: Statement | None = None) -> None:
+    """Write the proof of an archived document to `target`, whole or not at all; the act is journaled.
+
+    With `statement`, the proof holds that page for people too, sealed by the archive.
+    """
+    sealed = write_proof(archive, deposit, target, statement)
     with archive.database.transaction() as connection:
         journal.append(
-            connection, Event.PROOF_EXPORTED, archive.clock(), archive_id=deposit.archive_id, safe=deposit.safe
+            connection,
+            Event.PROOF_EXPORTED,
+            archive.clock(),
+            archive_id=deposit.archive_id,
+            safe=deposit.safe,
+            details=sealed.journaled(connection) if sealed else None,
         )
 
 
-def write_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
-    """Write the proof of an archived document to `target`, whole or not at all, for the archive's own checks."""
+def write_proof(archive: Archive, deposit: Deposit, target: Path, statement: Statement | None = None) -> Sealed | None:
+    """Write the proof of an archived document to `target`, whole or not at all, for the archive's own checks.
+
+    Gives the seal over the statement, if there is one, which the act that it is for takes into the journal.
+    """
     require_archived(deposit)
     if deposit.manifest is None or deposit.seal is None:
         raise IntegrityFailureError(
@@ -103,9 +119,16 @@ def write_proof(archive: Archive, deposit: Deposit, target: Path) -> None:
             crls=own_lists | revocation.proof_files(kept, "crl"),
             ocsps=revocation.proof_files(kept, "ocsp"),
         )
+        stated = None
+        if statement is not None:
+            now = archive.clock()
+            page = statement(parts, now)
+            stated = archive.signer.seal(page, now, "statement", deposit.archive_id)
+            parts = replace(parts, statement=page, statement_seal=stated.signature)
         written = Path(folder) / "proof.zip"
         proof.assemble(parts, written)
         publish(written, target)
+        return stated
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ from tests.support.pki import NOW, default_pki
 
 TRUST = trust_of(default_pki())
 LATER = NOW + timedelta(days=1)
-MEMBERS = sorted((*proof.REQUIRED[proof.FORMAT], proof.RENDITION, "document/original.pdf", "revocation/root.crl"))
+MEMBERS = sorted(
+    (*proof.REQUIRED[proof.FORMAT], proof.PROGRAM, proof.RENDITION, "document/original.pdf", "revocation/root.crl")
+)
 PLACES = {"first": 0.0, "middle": 0.5, "last": 1.0}
 # Bounded and the same on every run: about half a minute in all.
 BOUNDED = settings(max_examples=120, deadline=None, derandomize=True, database=None)
@@ -154,7 +156,7 @@ def test_a_removed_member_is_missed(files, place, member):
     assert_fails_at(verify(place / "altered.zip", TRUST, LATER), member)
 
 
-@pytest.mark.parametrize("member", [m for m in MEMBERS if m not in (proof.INDEX, "revocation/root.crl")])
+@pytest.mark.parametrize("member", [m for m in MEMBERS if m not in (proof.INDEX, proof.PROGRAM, "revocation/root.crl")])
 def test_a_removed_member_is_missed_even_when_the_index_fits(files, place, member):
     left = {path: data for path, data in files.items() if path != member}
     report = verify(repack(left, place / "altered.zip"), TRUST, LATER)

@@ -298,7 +298,7 @@ def test_every_code_of_a_refusal_is_on_a_page():
 def test_every_code_on_a_page_is_one_of_the_code(path):
     sources = "\n".join(
         each.read_text(encoding="utf-8")
-        for package in ("minutier", "storage", "tasks")
+        for package in ("minutier", "storage", "tasks", "deployments")
         for each in (ROOT / package).rglob("*.py")
     )
     for code in set(re.findall(r"`([A-Z]{3,}_[A-Z_]+)`", path.read_text(encoding="utf-8"))):
@@ -309,5 +309,5 @@ def test_every_code_on_a_page_is_one_of_the_code(path):
 
 def test_the_published_texts_are_in_the_form_of_the_page():
     lines = (ROOT / "minutier" / "kit_files" / "published.txt").read_text(encoding="utf-8").splitlines()
-    assert all(re.fullmatch(r"[0-9a-f]{64}  (README\.(en|fr)\.txt|verify\.sh)", line) for line in lines)
+    assert all(re.fullmatch(r"[0-9a-f]{64}  (README\.(en|fr)\.txt|verify\.(sh|py))", line) for line in lines)
     assert kit.is_published(proof.SCRIPT, kit.VERIFY_SH.encode())

@@ -441,7 +441,7 @@ def test_the_command_says_the_verdict_and_exits_with_it(tmp_path, capsys):
     assert main(["verify", bundle, at, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["verdict"] == "INDETERMINATE"
-    assert set(found["findings"][0]) == {"code", "where", "message", "clause"}
+    assert set(found["findings"][0]) == {"code", "where", "message", "clause", "indication", "sub_indication"}
     assert main(["verify", bundle, "--trust", str(tmp_path / "none"), at]) == 2
     assert main(["verify", str(tmp_path / "none.zip"), "--trust", trust, at]) == 2
     assert "TRUST_UNREADABLE" in capsys.readouterr().err

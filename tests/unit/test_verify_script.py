@@ -9,11 +9,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from minutier import kit, proof
+from minutier.seal import seal
 from tests.support.bundle import ARCHIVE_ID, make_bundle, unpack
-from tests.support.pki import make_crl, new_pki
+from tests.support.pki import TIME_STAMPING, Pki, issue, make_crl, new_key, new_pki, write_trust
+from tests.support.renewed import DAY, Renewal, long_pki, next_tsa, ocsp_answer, renewed_files, with_index, written
 
 # The script compares the token with the clock of the machine: the proof is made two minutes ago.
 MOMENT = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
@@ -51,8 +54,10 @@ def folder(bundle, tmp_path) -> Path:
     return tmp_path / "P"
 
 
-def run(folder: Path, path: str, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    shell = shutil.which("sh")
+def run(
+    folder: Path, path: str, *arguments: str, before: tuple[str, ...] = (), shell: str = "sh"
+) -> subprocess.CompletedProcess[str]:
+    shell = shutil.which(shell)
     assert shell
     return subprocess.run(
         [*before, shell, "verify.sh", *arguments],
@@ -78,7 +83,10 @@ def fingerprint() -> str:
 def test_with_the_root_every_check_holds(folder, path):
     found = run(folder, path, "../mine.pem")
     assert (found.returncode, found.stderr) == (HELD, "")
-    assert [line.split()[:2] for line in found.stdout.splitlines()[:8]] == [["ok", f"{n}/8"] for n in range(1, 9)]
+    steps = [line.split()[:2] for line in found.stdout.splitlines()[:9]]
+    # The container is not there any more, and nobody gave the journal's key.
+    assert steps == [["--" if n in (1, 8) else "ok", f"{n}/9"] for n in range(1, 10)]
+    assert "seal: ecdsa-with-SHA256 over sha256" in found.stdout
     assert f"SHA-256: {fingerprint()}" in found.stdout
     assert f"document {ARCHIVE_ID} existed, as it is here, on {MOMENT:%Y-%m-%dT%H:%M:%SZ}." in found.stdout
 
@@ -147,7 +155,7 @@ def test_another_root_is_refused(folder, path):
     (folder.parent / "other.pem").write_bytes(new_pki("Script", MOMENT).root.public_bytes(Encoding.PEM))
     found = run(folder, path, "../other.pem")
     assert (found.returncode, found.stderr) == (
-        DID_NOT_HOLD, "FAILED: the time-stamp does not verify under this root\n",
+        DID_NOT_HOLD, "FAILED: the seal does not verify under this root\n",
     )  # fmt: skip
 
 
@@ -192,7 +200,7 @@ def test_a_revoked_seal_is_found(tmp_path, path):
     )  # fmt: skip
     found = forged(tmp_path, path, revocation__root_crl=crl.public_bytes(Encoding.DER))
     assert (found.returncode, found.stderr) == (
-        1, "FAILED: the seal's certificate is revoked, or no list covers it\n",
+        1, "FAILED: the certificate of the seal is revoked\n",
     )  # fmt: skip
 
 
@@ -226,3 +234,245 @@ def test_a_clock_before_the_token_is_said(folder, path):
     found = run(folder, path, "../mine.pem", before=(faketime, "2020-01-01 00:00:00"))
     assert found.returncode == DID_NOT_HOLD
     assert "check the clock" in found.stderr
+
+
+# --- renewals: one of a time-stamp, one of the hash tree, one more of each
+
+
+@cache
+def old_pki() -> Pki:
+    return long_pki(OLD)
+
+
+OLD = MOMENT - timedelta(days=1500)
+
+
+def plan(pki: Pki) -> list[Renewal]:
+    second, third, fourth = (next_tsa(pki, OLD + days * DAY) for days in (200, 400, 600))
+    return [
+        Renewal("time", OLD + 200 * DAY, *second),
+        Renewal("tree", OLD + 400 * DAY, *third),
+        Renewal("time", OLD + 600 * DAY, *fourth, batch=1),
+        Renewal("tree", OLD + 800 * DAY, *fourth, batch=5, algorithm="sha256"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def renewed(tmp_path_factory) -> dict[str, bytes]:
+    return renewed_files(tmp_path_factory.mktemp("renewed"), old_pki(), OLD, plan(old_pki()), ARCHIVE_ID)
+
+
+def laid(files: dict[str, bytes], tmp_path: Path) -> Path:
+    write_trust(tmp_path / "trust", old_pki())
+    return written(files, tmp_path / "P")
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_renewed_proofs_hold(renewed, tmp_path, path, shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    folder = laid(renewed, tmp_path)
+    found = run(folder, path, "../trust/root.pem", "../trust/journal.vkey", shell=shell)
+    assert (found.returncode, found.stderr) == (HELD, "")
+    assert "ok 5/9  the evidence is about these files (5 token(s))" in found.stdout
+    assert "ok 8/9" in found.stdout
+    for line in (
+        "first hash tree: sha256",
+        "renewed by 03: sha3-512",
+        "renewed by 05: sha256",
+        "renewals/04.tst: ecdsa",
+    ):
+        assert line in found.stdout
+
+
+def test_renewed_proofs_hold_in_2050(renewed, tmp_path, path):
+    faketime = shutil.which("faketime")
+    if faketime is None:
+        pytest.skip("the command faketime is not installed: the clock cannot be moved")
+    folder = laid(renewed, tmp_path)
+    found = run(folder, path, "../trust/root.pem", before=(faketime, "2050-01-01 00:00:00"))
+    assert (found.returncode, found.stderr) == (HELD, "")
+
+
+RENEWED = [
+    "evidence.ers",
+    "path.txt",
+    "token.tst",
+    *(f"renewals/0{n}.{kind}" for n in (2, 3, 5) for kind in ("path.txt", "tst")),
+]
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.99])
+@pytest.mark.parametrize("member", RENEWED)
+def test_an_altered_byte_of_the_evidence_is_found_even_when_the_index_fits(renewed, tmp_path, path, member, fraction):
+    data = bytearray(renewed[member])
+    at = int(len(data) * fraction)
+    data[at] = ord("0" if data[at] != ord("0") else "1") if member.endswith("txt") else data[at] ^ 1
+    folder = laid(with_index({**renewed, member: bytes(data)}, ARCHIVE_ID), tmp_path)
+    found = run(folder, path, "../trust/root.pem")
+    assert found.returncode == DID_NOT_HOLD
+    assert found.stderr.startswith("FAILED: ")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("renewals/02", "renewals/04"), ("renewals/03", "renewals/05")],
+)
+def test_exchanged_renewals_are_found(renewed, tmp_path, path, first, second):
+    files = dict(renewed)
+    for kind in ("path.txt", "tst"):
+        files[f"{first}.{kind}"], files[f"{second}.{kind}"] = files[f"{second}.{kind}"], files[f"{first}.{kind}"]
+    found = run(laid(with_index(files, ARCHIVE_ID), tmp_path), path, "../trust/root.pem")
+    assert found.returncode == DID_NOT_HOLD
+
+
+def test_a_renewal_taken_away_is_found(renewed, tmp_path, path):
+    files = {name: data for name, data in renewed.items() if not name.startswith("renewals/05")}
+    found = run(laid(with_index(files, ARCHIVE_ID), tmp_path), path, "../trust/root.pem")
+    assert (found.returncode, found.stderr) == (
+        DID_NOT_HOLD, "FAILED: evidence.ers is not what the paths and the tokens make\n",
+    )  # fmt: skip
+
+
+def made(tmp_path: Path, renewals: list[Renewal]) -> Path:
+    return laid(renewed_files(tmp_path, old_pki(), OLD, renewals, ARCHIVE_ID), tmp_path)
+
+
+def test_a_renewal_of_other_files_is_found(renewed, tmp_path, path):
+    other = renewed_files(tmp_path, old_pki(), OLD, plan(old_pki()), ARCHIVE_ID, original=b"other")
+    mixed = {name: data for name, data in other.items() if name.startswith("renewals/")}
+    found = run(laid(with_index({**renewed, **mixed}, ARCHIVE_ID), tmp_path), path, "../trust/root.pem")
+    assert (found.returncode, found.stderr) == (DID_NOT_HOLD, "FAILED: renewals/02.path.txt renews another token\n")
+
+
+def test_a_renewal_that_came_too_late_leaves_no_verdict(tmp_path, path):
+    late = Renewal("time", OLD + 320 * DAY, *next_tsa(old_pki(), OLD + 310 * DAY))
+    found = run(made(tmp_path, [late]), path, "../trust/root.pem")
+    assert (found.returncode, found.stderr) == (NOT_YET_A_PROOF, "")
+    assert "renewals/02.tst came when the certificate of token.tst was no longer good" in found.stdout
+    assert "INDETERMINATE" in found.stdout and "PASSED" not in found.stdout
+
+
+def test_a_renewal_that_is_not_later_is_found(tmp_path, path):
+    early = Renewal("time", OLD - DAY, old_pki().tsa, old_pki().tsa_key)
+    found = run(made(tmp_path, [early]), path, "../trust/root.pem")
+    assert (found.returncode, found.stderr) == (
+        DID_NOT_HOLD, "FAILED: renewals/02.tst is earlier than the token before it\n",
+    )  # fmt: skip
+
+
+def test_a_tree_renewed_by_the_same_algorithm_is_refused(tmp_path, path):
+    same = Renewal("tree", OLD + 100 * DAY, old_pki().tsa, old_pki().tsa_key, algorithm="sha256")
+    found = run(made(tmp_path, [same]), path, "../trust/root.pem")
+    assert (found.returncode, found.stderr) == (
+        DID_NOT_HOLD, "FAILED: renewals/02.path.txt keeps the algorithm of the chain before it\n",
+    )  # fmt: skip
+
+
+def test_without_lists_for_a_token_there_is_no_verdict(renewed, tmp_path, path):
+    files = {
+        name: data for name, data in renewed.items() if name not in ("revocation/root-4.crl", "revocation/root-5.crl")
+    }
+    found = run(laid(with_index(files, ARCHIVE_ID), tmp_path), path, "../trust/root.pem")
+    assert (found.returncode, found.stderr) == (NOT_YET_A_PROOF, "")
+    assert "no revocation data kept here covers the certificate of renewals/05.tst" in found.stdout
+
+
+# RFC 3161 §4: what a token is worth after its key was revoked depends on the reason.
+@pytest.mark.parametrize(
+    ("whose", "days", "reason", "stands"),
+    [
+        ("tsa", 10, x509.ReasonFlags.superseded, True),
+        ("tsa", 10, x509.ReasonFlags.key_compromise, False),
+        ("tsa", 10, None, False),
+        ("tsa", -1, x509.ReasonFlags.superseded, False),
+        ("seal", 10, x509.ReasonFlags.key_compromise, True),
+        ("seal", -1, None, False),
+    ],
+)
+def test_a_revocation_counts_by_its_date_and_its_reason(tmp_path, path, whose, days, reason, stands):
+    pki = old_pki()
+    certificate = pki.tsa if whose == "tsa" else pki.seal
+    crl = make_crl(
+        pki.root, pki.root_key, [(certificate, OLD + days * DAY, reason)], start=OLD + 20 * DAY, end=OLD + 90 * DAY
+    )
+    files = unpack(make_bundle(tmp_path / "P.zip", pki, moment=OLD))
+    files["revocation/root.crl"] = crl.public_bytes(Encoding.DER)
+    found = run(laid(with_index(files, ARCHIVE_ID), tmp_path), path, "../trust/root.pem")
+    assert found.returncode == (HELD if stands else DID_NOT_HOLD)
+    assert stands or found.stderr.endswith("is revoked\n")
+
+
+def test_a_checkpoint_of_another_key_is_found(renewed, tmp_path, path):
+    folder = laid(renewed, tmp_path)
+    write_trust(tmp_path / "other", long_pki(OLD))
+    found = run(folder, path, "../trust/root.pem", "../other/journal.vkey")
+    assert (found.returncode, found.stderr) == (DID_NOT_HOLD, "FAILED: the journal's key did not sign the checkpoint\n")
+
+
+def test_a_statement_that_the_archive_did_not_seal_is_found(renewed, tmp_path, path):
+    sealed = seal(b"%PDF statement", old_pki().signer, MOMENT)
+    good = {**renewed, "statement.pdf": b"%PDF statement", "statement.pdf.p7s": sealed}
+    found = run(laid(with_index(good, ARCHIVE_ID), tmp_path / "good"), path, "../trust/root.pem")
+    assert found.returncode == HELD
+    assert "statement sealed by the archive" in found.stdout
+    false = {**good, "statement.pdf": b"%PDF statemenT"}
+    found = run(laid(with_index(false, ARCHIVE_ID), tmp_path / "false"), path, "../trust/root.pem")
+    assert (found.returncode, found.stderr) == (
+        DID_NOT_HOLD, "FAILED: the seal of statement.pdf does not verify under this root\n",
+    )  # fmt: skip
+
+
+# --- OCSP responses in the place of lists
+
+
+def answered(tmp_path: Path, **tsa: object) -> dict[str, bytes]:
+    """A proof whose certificates are covered by OCSP responses alone; `tsa` says how that of the authority is."""
+    pki = old_pki()
+    files = unpack(make_bundle(tmp_path / "fresh.zip", pki, moment=OLD))
+    del files["revocation/root.crl"]
+    issued = tsa.pop("issued", OLD + timedelta(hours=1))
+    files["revocation/tsa.ocsp"] = ocsp_answer(pki, pki.tsa, issued, **tsa)
+    files["revocation/seal.ocsp"] = ocsp_answer(pki, pki.seal, OLD + timedelta(hours=1))
+    return files
+
+
+OCSP_CASES = {
+    "good": ({}, None),
+    "superseded": ({"revoked": OLD + timedelta(minutes=30), "reason": x509.ReasonFlags.superseded}, None),
+    "compromised-later": (
+        {"revoked": OLD + timedelta(minutes=30), "reason": x509.ReasonFlags.key_compromise},
+        "revoked",
+    ),
+    "revoked-before": ({"revoked": OLD - timedelta(days=1), "reason": x509.ReasonFlags.superseded}, "revoked"),
+    "too-old": ({"issued": OLD - timedelta(days=9)}, "unknown"),
+    "spoilt": ({"spoil": True}, "spoilt"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(OCSP_CASES))
+def test_an_ocsp_response_covers_a_certificate(tmp_path, path, case):
+    options, expected = OCSP_CASES[case]
+    found = run(laid(with_index(answered(tmp_path, **options), ARCHIVE_ID), tmp_path), path, "../trust/root.pem")
+    if expected == "revoked":
+        assert (found.returncode, found.stderr) == (1, "FAILED: the certificate of token.tst is revoked\n")
+    elif expected is None:
+        assert (found.returncode, found.stderr) == (HELD, "")
+    else:
+        assert (found.returncode, found.stderr) == (NOT_YET_A_PROOF, "")
+        assert "no revocation data kept here covers the certificate of token.tst" in found.stdout
+
+
+@pytest.mark.parametrize("kind", ["bare", "middle"])
+def test_a_token_that_leaves_certificates_out_is_followed_through_those_beside_it(tmp_path, path, kind):
+    moment, middle_key, key = OLD + 200 * DAY, new_key(), new_key()
+    span = {"start": moment - DAY, "end": moment + 300 * DAY}
+    middle = issue("Middle", middle_key, issuer=(old_pki().root, old_pki().root_key), ca=True, **span)
+    leaf = issue("Under middle", key, issuer=(middle, middle_key), eku=TIME_STAMPING, **span)
+    if kind == "bare":
+        renewal = Renewal("time", moment, *next_tsa(old_pki(), moment), bare=True)
+    else:
+        renewal = Renewal("time", moment, leaf, key, beside=(middle,))
+    found = run(made(tmp_path, [renewal]), path, "../trust/root.pem")
+    assert found.stderr == ""
+    assert found.returncode == (HELD if kind == "bare" else NOT_YET_A_PROOF)  # no list of the middle one is there
