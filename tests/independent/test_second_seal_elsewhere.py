@@ -12,9 +12,6 @@ from tests.support.pki import NOW, default_pki, make_crl
 from tests.support.plants import flipped
 from tests.support.verifiers import Question
 
-if not hasattr(seals, "second_seal"):
-    pytest.skip("this release makes no second seal", allow_module_level=True)
-
 MANIFEST = b'{"format":"minutier-manifest/1"}'
 FIRST, SECOND = default_pki(), pki.new_second_signer()
 
