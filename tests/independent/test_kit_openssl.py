@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -10,10 +12,11 @@ from functools import cache
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.support.bundle import ARCHIVE_ID
+from tests.support.bundle import ARCHIVE_ID, make_bundle, unpack
 from tests.support.openssl35 import WANTED, NoOpenSslError, recent_openssl, system_openssl
-from tests.support.pki import write_trust
+from tests.support.pki import new_pki, new_second_signer, write_trust
 from tests.support.renewed import DAY, Renewal, long_pki, next_tsa, renewed_files, written
 
 OLD = datetime.now(UTC).replace(microsecond=0) - timedelta(days=700)
@@ -89,4 +92,45 @@ def test_an_altered_token_is_found_by_both(folder, openssl):
     (place / "renewals/02.tst").write_bytes(data)
     assert run(place, openssl, "sh", "verify.sh", "../trust/root.pem").returncode == DID_NOT_HOLD
     found = run(place, openssl, sys.executable, "-I", "verify.py", "--root", "../trust/root.pem", ".")
+    assert found.returncode == DID_NOT_HOLD
+
+
+@pytest.fixture(scope="module")
+def twice_sealed(tmp_path_factory):
+    """A proof with a second seal, unzipped, beside the roots of both."""
+    place = tmp_path_factory.mktemp("second")
+    moment = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
+    first = new_pki("Twice", moment)
+    second = new_second_signer(start=moment - DAY, end=moment + 100 * DAY)
+    written(unpack(make_bundle(place / "P.zip", first, moment=moment, second=second)), place / "P")
+    one, other = (item.public_bytes(Encoding.PEM) for item in (first.root, second.root))
+    (place / "one.pem").write_bytes(one)
+    (place / "both.pem").write_bytes(one + other)
+    return place / "P"
+
+
+def test_a_second_seal_is_checked_by_the_openssl_that_knows_it(twice_sealed, openssl):
+    knows = openssl.library() >= WANTED
+    words = {
+        "one.pem": "its own root is not in the file of roots" if knows else "not checked by this openssl",
+        "both.pem": "second seal verified" if knows else "not checked by this openssl",
+    }
+    for roots, expected_words in words.items():
+        found = run(twice_sealed, openssl, "sh", "verify.sh", f"../{roots}")
+        assert (found.returncode, found.stderr) == (HELD, "")
+        assert expected_words in found.stdout
+        found = run(twice_sealed, openssl, sys.executable, "-I", "verify.py", "--root", f"../{roots}", "--json", ".")
+        codes = {item["code"] for item in json.loads(found.stdout)["findings"]}
+        # With its root, the second seal is judged whole: no list of the test covers its certificate.
+        assert codes == {"NO_JOURNAL_KEY"} | ({"REVOCATION_UNKNOWN"} if knows and roots == "both.pem" else set())
+
+
+def test_an_altered_second_seal_is_found(twice_sealed, tmp_path, openssl):
+    shutil.copytree(twice_sealed.parent, tmp_path / "copy")
+    place = tmp_path / "copy" / "P"
+    data = bytearray((place / "manifest.json.mldsa65.p7s").read_bytes())
+    data[-1] ^= 1
+    (place / "manifest.json.mldsa65.p7s").write_bytes(data)
+    assert run(place, openssl, "sh", "verify.sh", "../one.pem").returncode == DID_NOT_HOLD
+    found = run(place, openssl, sys.executable, "-I", "verify.py", "--root", "../one.pem", ".")
     assert found.returncode == DID_NOT_HOLD
