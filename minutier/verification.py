@@ -36,6 +36,7 @@ class Run:
     lists: dict[str, x509.CertificateRevocationList] = field(default_factory=dict)
     crls: tuple[x509.CertificateRevocationList, ...] = ()
     answers: dict[str, OcspResponse] = field(default_factory=dict)
+    given: tuple[x509.Certificate, ...] = ()  # beside the tokens: an authority may leave its certificate out
     archive_id: str | None = None
     manifest: dict[str, Any] | None = None
     second: seal.SealInfo | None = None

@@ -67,7 +67,7 @@ def check_tokens(run: Run) -> None:
     """Step 6."""
     if run.record is None:  # step 5 has said why; the token that dates the document is judged all the same
         with run.guard(proof.TOKEN):
-            run.token = timestamp.inspect_token(run.read(proof.TOKEN))
+            run.token = timestamp.inspect_token(run.read(proof.TOKEN), run.given)
         run.note_trust(proof.TOKEN, known=True)
         return
     places = [proof.renewal_paths(number)[1] for number in range(1, len(run.record.stamps) + 1)]
@@ -105,6 +105,7 @@ def check_stamps(run: Run, record: EvidenceRecord, places: Sequence[str]) -> lis
                     run.trust.roots,
                     run.crls,
                     algorithm=token.imprint_algorithm,
+                    signers=run.given,
                     ocsp=tuple(run.answers.values()),
                 )
                 known = judged.revocation_known
@@ -117,7 +118,7 @@ def check_stamps(run: Run, record: EvidenceRecord, places: Sequence[str]) -> lis
 def _whole_token(run: Run, stamp: ArchiveTimestamp, where: str) -> TimestampToken | None:
     """6.1."""
     with run.guard(where):
-        token = timestamp.inspect_token(stamp.token)
+        token = timestamp.inspect_token(stamp.token, run.given)
         if (token.imprint_algorithm, token.imprint) != (stamp.algorithm, stamp.root):
             message = "The token is about another value than the root of the evidence record."
             run.failed("TOKEN_IMPRINT", where, message, "RFC 4998 §4.3")

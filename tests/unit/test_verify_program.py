@@ -545,6 +545,25 @@ def test_a_path_whose_middle_is_beside_the_token_is_followed(tmp_path, judge_old
     assert (code, codes(said)) == (INDETERMINATE, {("REVOCATION_UNKNOWN", "renewals/02.tst")})
 
 
+@pytest.mark.parametrize("kind", ["bare", "middle", "stray"])
+def test_the_package_says_the_same_of_tokens_that_leave_certificates_out(tmp_path, kind):
+    renewal = with_less("bare" if kind == "stray" else kind)
+    if kind == "stray":
+        renewal = dataclasses.replace(renewal, beside=(next_tsa(old_pki(), OLD)[0],))
+    files = renewed_files(tmp_path, old_pki(), OLD, [renewal], ARCHIVE_ID)
+    pack(files, tmp_path / "P.zip")
+    report = verify(tmp_path / "P.zip", trust_of(old_pki()), OLD + 210 * DAY)
+    found = {(finding.code, finding.where) for finding in report.findings}
+    assert (
+        found
+        == {
+            "bare": set(),
+            "middle": {("REVOCATION_UNKNOWN", "renewals/02.tst")},
+            "stray": {("CERTIFICATE_MISMATCH", "certificates/tsa.pem")},
+        }[kind]
+    )
+
+
 def test_a_certificate_that_has_no_part_in_it_is_found(tmp_path, judge_old):
     stray = next_tsa(old_pki(), OLD)[0]
     renewal = dataclasses.replace(with_less("bare"), beside=(stray,))
