@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -191,3 +192,12 @@ def test_a_path_holds_between_its_dates_only(at):
 def test_names_are_printed_without_control_characters():
     assert name_of(issue("a\nb\x1b[2J", new_key())) == "CN=a\\x0ab\\x1b[2J"
     assert certificates.failure("T", "X", "sentence.", "clause").message == "Sentence."
+
+
+def test_sixty_authorities_that_issued_each_other_are_told_apart_in_little_time():
+    # Each could have issued each: a search along every way would never end.
+    key = new_key()
+    pool = [issue("Round", key, ca=True) for _ in range(60)]
+    started = time.process_time()
+    assert refusal(issue("Leaf", new_key(), issuer=(pool[0], key)), pool=pool) == "T_CHAIN"
+    assert time.process_time() - started < 20

@@ -1,0 +1,82 @@
+"""What every target starts from: the proof, keys and tokens kept in `corpus/`, made once by `write_seeds`.
+
+The private keys are thrown away, so no run can sign in their name: an input that passes and is not one of the seeds is
+a forgery.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+from minutier import evidence, proof
+from minutier.certificates import load_pem
+from minutier.trust import Trust, load_trust
+from tests.support.bundle import make_bundle, unpack
+from tests.support.full_bundle import FULL_JUDGED_AT, make_full_bundle
+from tests.support.pki import NOW, make_response, new_pki, write_trust
+
+CORPUS = Path(__file__).parent / "corpus"
+ANCHORS = Path(__file__).parent / "anchors"
+JUDGED_AT: datetime = FULL_JUDGED_AT
+
+
+@cache
+def anchors() -> Trust:
+    return load_trust(ANCHORS)
+
+
+@cache
+def proofs() -> tuple[dict[str, bytes], ...]:
+    """Give the files of the two good proofs: the full one first, the smallest one second."""
+    return tuple(unpack(CORPUS / "bundle" / f"{name}.zip") for name in ("full", "plain"))
+
+
+def kept(target: str) -> list[Path]:
+    """Give the kept inputs of a target."""
+    return sorted(path for path in (CORPUS / target).iterdir() if path.is_file())
+
+
+def write_seeds() -> None:
+    """Make proofs under new keys and spread their parts over the corpora; what fuzzing has found stays."""
+    pki = new_pki("Fuzz", NOW)
+    write_trust(ANCHORS, pki)
+    with tempfile.TemporaryDirectory() as place:
+        full = make_full_bundle(Path(place) / "full.zip", pki)
+        plain = make_bundle(Path(place) / "plain.zip", pki, rendition=None, batch=1)
+        _put("bundle", "full.zip", full.read_bytes())
+        _put("bundle", "plain.zip", plain.read_bytes())
+        files, small = unpack(full), unpack(plain)
+    for number, stamp in enumerate(evidence.decode_record(files[proof.RECORD]).stamps, 1):
+        _put("token", f"token-{number}", stamp.token)
+        _put("token", f"response-{number}", make_response(stamp.token))
+    for name in (proof.SEAL, proof.STATEMENT_SEAL):
+        _put("seal", name, files[name])
+    for name, source in ((proof.RECORD, files), ("plain.ers", small), (proof.ANCHOR, files)):
+        _put("record", Path(name).name, source.get(name, source[proof.RECORD]))
+    for name in (proof.MANIFEST, proof.ENTRY, proof.INCLUSION, proof.INDEX):
+        _put("manifest", Path(name).name, files[name])
+    _put("checkpoint", "checkpoint.txt", files[proof.CHECKPOINT])
+    _put("checkpoint", "journal.vkey", (ANCHORS / "journal.vkey").read_bytes())
+    _put("certificates", "root.crl", files["revocation/root.crl"])
+    for name in (proof.ROOTS, proof.SEAL_CHAIN, proof.TOKEN_CHAIN):
+        _put("certificates", Path(name).name, files[name])
+        _put("certificates", Path(name).stem + ".der", _der_of(files[name]))
+
+
+def _der_of(pem: bytes) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return load_pem(pem)[0].public_bytes(Encoding.DER)
+
+
+def _put(target: str, name: str, data: bytes) -> None:
+    (CORPUS / target).mkdir(parents=True, exist_ok=True)
+    (CORPUS / target / name).write_bytes(data)
+
+
+def archive_id(files: dict[str, bytes]) -> str:
+    return str(json.loads(files[proof.INDEX])["archive_id"])

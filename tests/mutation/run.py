@@ -1,0 +1,197 @@
+"""Mutation testing of the code that gives verdicts: `python tests/mutation/run.py [--jobs 2] [MODULE…]`.
+
+mutmut makes the mutants (`[tool.mutmut]` in pyproject.toml says of what); this runs on each of them the tests of its
+own module only, each mutant in a process forked from one that has the libraries loaded. A mutant is killed by a failing
+test, or by more processor time than the tests ever take. Fails when the rate is under the bound.
+`mutmut show NAME` prints a mutant; what survives, and why, is in `survivors.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import resource
+import sys
+import time
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / ".cache" / "mutants.json"
+SURVIVORS = Path(__file__).with_name("survivors.md")
+BOUND = 0.95
+CPU_SECONDS = 20
+TESTS: dict[str, tuple[str, ...]] = {
+    "algorithm_dates": ("test_algorithm_dates",),
+    "algorithms": ("test_algorithms", "test_timestamp"),
+    "canonical": ("test_canonical",),
+    "certificates": ("test_certificates", "test_timestamp"),
+    "checkpoint": ("test_checkpoint",),
+    "cms": ("test_cms", "test_seal", "test_timestamp"),
+    "container": ("test_container", "test_proof"),
+    "der": ("test_der",),
+    "evidence": ("test_evidence",),
+    "manifest": ("test_domain_values",),
+    "merkle": ("test_merkle",),
+    "proof": ("test_proof",),
+    "report": ("test_report", "test_verify"),
+    "seal": ("test_seal",),
+    "timestamp": ("test_timestamp",),
+    "trust": ("test_trust", "test_verify"),
+    "verification": ("test_verify",),
+    "verify": ("test_verify",),
+    "verify_evidence": ("test_verify_renewals", "test_verify"),
+    "verify_journal": ("test_verify_journal", "test_verify"),
+}
+
+
+def generate() -> None:
+    """Have mutmut write the mutants of the chosen modules under `mutants/`."""
+    from mutmut import __main__ as mutmut
+    from mutmut.mutation.trampoline import set_mutant_under_test
+
+    set_mutant_under_test("mutant_generation")
+    (ROOT / "mutants").mkdir(exist_ok=True)
+    mutmut.copy_src_dir()
+    mutmut.copy_also_copy_files()
+    mutmut.setup_source_paths()
+    mutmut.create_mutants(2)
+    del os.environ["MUTANT_UNDER_TEST"]
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("minutier", "storage", "tests")]:
+        del sys.modules[name]
+
+
+def mutants_of(module: str) -> list[str]:
+    meta = ROOT / "mutants" / "minutier" / f"{module}.py.meta"
+    return list(json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"])
+
+
+def preload() -> None:
+    """Import once, in the parent, what every child needs: the libraries, and the code with all its mutants asleep."""
+    import hypothesis
+
+    hypothesis.settings.register_profile(
+        "mutants", max_examples=40, deadline=None, derandomize=True, database=None,
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )  # fmt: skip
+    hypothesis.settings.load_profile("mutants")
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ["MUTANT_UNDER_TEST"] = "none"
+    os.chdir(ROOT / "mutants")
+    sys.path.insert(0, str(ROOT / "mutants"))
+    for module in (
+        *(f"minutier.{name}" for name in TESTS),
+        "tests.support.full_bundle",
+        "asn1crypto.cms",
+        "pytest_timeout",
+    ):
+        import_module(module)
+    assert str(ROOT / "mutants") in str(sys.modules["minutier.der"].__file__)
+    sys.modules["tests.support.pki"].default_pki()
+
+
+def child(mutant: str, files: Iterable[str]) -> int:
+    """Run tests under a mutant, in this process, and give pytest's exit code."""
+    import pytest
+
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+    os.environ["MUTANT_UNDER_TEST"] = mutant
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    options = [
+        "-x",
+        "-q",
+        "--noconftest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "pytest_timeout",
+        "--assert=plain",
+        "--tb=no",
+    ]
+    return int(pytest.main([*options, "-W", "ignore::pytest.PytestAssertRewriteWarning", "--rootdir=.", *files]))
+
+
+def fork(mutant: str, files: Iterable[str]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 3
+    try:
+        code = child(mutant, files)
+    finally:
+        os._exit(code)
+
+
+def existing(names: Iterable[str]) -> list[str]:
+    return [f"tests/unit/{name}.py" for name in names if (ROOT / "tests" / "unit" / f"{name}.py").exists()]
+
+
+def exit_codes(jobs: list[tuple[str, list[str]]], at_once: int) -> dict[str, int]:
+    """Run each mutant under its tests and give the exit code or the negative signal of each."""
+    codes: dict[str, int] = {}
+    running: dict[int, str] = {}
+    queue = list(reversed(jobs))
+    while queue or running:
+        while queue and len(running) < at_once:
+            mutant, files = queue.pop()
+            running[fork(mutant, files)] = mutant
+        pid, status = os.wait()
+        codes[running.pop(pid)] = os.waitstatus_to_exitcode(status)
+    return codes
+
+
+def explained() -> set[str]:
+    return set(re.findall(r"`(minutier\.[^`]+__mutmut_\d+)`", SURVIVORS.read_text(encoding="utf-8")))
+
+
+def run_module(module: str, at_once: int, only: set[str] | None) -> tuple[int, list[str]]:
+    """Give how many mutants of a module there are, and those that survive."""
+    mutants = [name for name in mutants_of(module) if only is None or name in only]
+    codes = exit_codes([(name, existing(TESTS[module])) for name in mutants], at_once)
+    return len(mutants), [name for name in mutants if codes[name] == 0]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"some of {', '.join(TESTS)}; all without")
+    parser.add_argument("--jobs", type=int, default=2, help="mutants at once")
+    parser.add_argument("--again", action="store_true", help="only those that survived the last time")
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    generate()
+    preload()
+    RESULTS.parent.mkdir(exist_ok=True)
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for module in options.modules or TESTS:
+        before = known.get(module)
+        if exit_codes([("none", existing(TESTS[module]))], 1) != {"none": 0}:
+            print(f"{module}: the tests fail without any mutant", file=sys.stderr)
+            return 2
+        started = time.monotonic()
+        only = set(before["survivors"]) if options.again and before else None
+        count, left = run_module(module, options.jobs, only)
+        total = before["mutants"] if only is not None and before else count
+        known[module] = {"mutants": total, "survivors": left}
+        RESULTS.write_text(json.dumps(known, indent=1, ensure_ascii=False), encoding="utf-8")
+        rate = 1 - len(left) / max(1, total)
+        print(
+            f"{module:<16} {total:>5} mutants {len(left):>4} survive {rate:7.1%} {time.monotonic() - started:6.0f} s",
+            flush=True,
+        )
+    ran = [known[module] for module in options.modules or TESTS]
+    total, left = sum(each["mutants"] for each in ran), [name for each in ran for name in each["survivors"]]
+    unexplained = sorted(set(left) - explained()) if SURVIVORS.exists() else left
+    print(f"{'together':<16} {total:>5} mutants {len(left):>4} survive {1 - len(left) / max(1, total):7.1%}")
+    print(*(f"  not in survivors.md: {name}" for name in unexplained), sep="\n")
+    return 0 if len(left) <= (1 - BOUND) * total else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
