@@ -1,7 +1,7 @@
 """Fuzz targets for a time, some at once: `python -m tests.fuzz.run --seconds 600 [--jobs 2] [TARGET…]`.
 
 Fails on a crash, on an input that takes more than 10 seconds of processor time, and on more than 1 GiB of memory. What
-it finds is kept in `.cache/fuzz/`: `corpus/TARGET/` for inputs that reach new code, `found/TARGET/` for those that fail.
+it finds is kept in `.cache/fuzz/`: `corpus/TARGET/` for what reaches new code, `found/TARGET/` for what fails.
 """
 
 from __future__ import annotations
