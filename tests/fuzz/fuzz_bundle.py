@@ -49,7 +49,7 @@ def is_same(files: dict[str, bytes], genuine: dict[str, bytes]) -> bool:
     """
     free = {proof.INDEX, proof.CHECKPOINT}
     may_lack = {proof.STATEMENT, proof.STATEMENT_SEAL, proof.PROGRAM, proof.ANCHOR}
-    lacking = {path for path in set(genuine) - set(files) if not proof.is_crl(path)} - may_lack
+    lacking = {path for path in set(genuine) - set(files) if not (proof.is_crl(path) or proof.is_ocsp(path))} - may_lack
     body = [each[proof.CHECKPOINT].partition(b"\n\n")[0] for each in (files, genuine)]
     return not lacking and body[0] == body[1] and all(genuine.get(p) == d for p, d in files.items() if p not in free)
 
@@ -88,7 +88,7 @@ def _change_one(files: dict[str, bytes], dice: random.Random, plain: Plain) -> N
         files[path] = dice.choice(proofs())[dice.choice(sorted(proofs()[1]))]
     elif path.endswith(".json"):
         files[path] = change_json(data, dice, plain)
-    elif path.endswith((".p7s", ".ers", ".tst", ".crl")):
+    elif path.endswith((".p7s", ".ers", ".tst", ".crl", ".ocsp")):
         files[path] = change_der(data, dice, plain)
     else:
         files[path] = plain(data)

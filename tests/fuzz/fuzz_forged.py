@@ -21,11 +21,13 @@ from minutier import algorithms, cms, der, evidence, merkle, proof
 from minutier.certificates import encode_pem, load_certificate
 from minutier.checkpoint import Checkpoint, sign_checkpoint
 from minutier.evidence import ArchiveTimestamp, EvidenceRecord
+from minutier.ocsp import BASIC, load_ocsp
 from minutier.report import Verdict
 from tests.fuzz.fuzz_bundle import judge, scratch
 from tests.fuzz.mutators import Plain, change_der, change_json
 from tests.fuzz.seeds import anchors, proofs
 from tests.support.bundle import repack, trust_of
+from tests.support.ocsp_answers import answer, single
 from tests.support.pki import END, NOW, START, TIME_STAMPING, Pki, issue, make_crl, make_info, make_token
 
 ROOT_HASH, MANIFEST_HASH = b"R" * 32, b"M" * 64
@@ -35,9 +37,17 @@ ROOT_HASH, MANIFEST_HASH = b"R" * 32, b"M" * 64
 class Part(IntEnum):
     """What the input stands for."""
 
-    INFO, RENEWAL_INFO, MANIFEST, ENTRY, INCLUSION, SIGNING_TIME, CRL, TSA_CERTIFICATE, SEAL_CERTIFICATE, STRANGER = (
-        range(10)
-    )
+    INFO = 0
+    RENEWAL_INFO = 1
+    MANIFEST = 2
+    ENTRY = 3
+    INCLUSION = 4
+    SIGNING_TIME = 5
+    CRL = 6
+    TSA_CERTIFICATE = 7
+    SEAL_CERTIFICATE = 8
+    STRANGER = 9
+    OCSP = 10
 
 
 TEXTS = (Part.MANIFEST, Part.ENTRY, Part.INCLUSION)
@@ -114,7 +124,14 @@ def build(part: Part, body: bytes) -> dict[str, bytes]:
         proof.TOKEN_CHAIN: encode_pem([tsa, *more]),
         proof.ROOTS: encode_pem([pki.root]),
         "revocation/root.crl": crl,
+        **({"revocation/tsa.ocsp": _answer(body)} if part is Part.OCSP else {}),
     }
+
+
+def _answer(body: bytes) -> bytes:
+    """Sign the ResponseData of an OCSP answer (RFC 6960 §4.2.1)."""
+    basic = der.sequence(der.oid(BASIC), der.octets(signed_by_forger(body)))
+    return der.sequence(der.tlv(der.ENUMERATED, b"\x00"), der.context(0, basic))
 
 
 def _digest_in(files: dict[str, bytes]) -> bytes:
@@ -146,6 +163,7 @@ def seeds() -> dict[str, bytes]:
         Part.TSA_CERTIFICATE: pki.tsa.tbs_certificate_bytes,
         Part.SEAL_CERTIFICATE: pki.seal.tbs_certificate_bytes,
         Part.STRANGER: pki.seal.public_bytes(Encoding.DER),
+        Part.OCSP: load_ocsp(answer([single(pki.tsa, pki.root)], pki.root, pki.root_key)).signed,
     }
     return {part.name.lower(): bytes((part,)) + body for part, body in parts.items()}
 

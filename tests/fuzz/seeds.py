@@ -62,6 +62,7 @@ def write_seeds() -> None:
     _put("checkpoint", "checkpoint.txt", files[proof.CHECKPOINT])
     _put("checkpoint", "journal.vkey", (ANCHORS / "journal.vkey").read_bytes())
     _put("certificates", "root.crl", files["revocation/root.crl"])
+    _put("certificates", "tsa.ocsp", files["revocation/tsa.ocsp"])
     for name in (proof.ROOTS, proof.SEAL_CHAIN, proof.TOKEN_CHAIN):
         _put("certificates", Path(name).name, files[name])
         _put("certificates", Path(name).stem + ".der", _der_of(files[name]))

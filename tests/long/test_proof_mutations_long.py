@@ -80,7 +80,7 @@ def named(report: Report) -> set[str]:
 def test_the_proof_has_every_part_and_passes(good, files):
     assert judge(good).verdict is Verdict.PASSED
     parts = {*proof.REQUIRED[proof.FORMAT], proof.ANCHOR, proof.STATEMENT, proof.STATEMENT_SEAL, proof.RENDITION}
-    assert parts | {"renewals/02.tst", "renewals/03.tst", "revocation/root.crl"} <= set(files)
+    assert parts | {"renewals/02.tst", "renewals/03.tst", "revocation/root.crl", "revocation/tsa.ocsp"} <= set(files)
     assert COUNT >= 10_000 or "MINUTIER_MUTATIONS" in os.environ
 
 

@@ -1,4 +1,5 @@
-"""A proof with every optional part: both kinds of renewal, the journal's anchor, a sealed statement."""
+"""A proof with every optional part: both kinds of renewal, the journal's anchor, an OCSP answer, a sealed
+statement."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from minutier.evidence import ArchiveTimestamp, EvidenceRecord
 from minutier.proof import ProofParts, assemble
 from minutier.seal import seal
 from tests.support.bundle import make_parts
+from tests.support.ocsp_answers import answer, single
 from tests.support.pki import NOW, Pki, default_pki, make_info, make_token
 
 STATEMENT = b"%PDF-1.7 what was verified, for people\n" * 10
@@ -54,6 +56,7 @@ def make_full_parts(pki: Pki | None = None, **options) -> ProofParts:
         parts,
         record=evidence.encode_record(renewed(pki, evidence.decode_record(parts.record), objects)),
         anchor=evidence.encode_record(anchor),
+        ocsps={"tsa": answer([single(pki.tsa, pki.root)], pki.root, pki.root_key)},
         statement=STATEMENT,
         statement_seal=seal(STATEMENT, pki.signer, NOW),
     )
