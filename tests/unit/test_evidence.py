@@ -226,7 +226,7 @@ CHAIN = (FIRST, SECOND)
 
 
 def test_the_hash_of_older_chains_and_the_members_of_a_renewal_by_definition():
-    # RFC 4998 §5.2: ha = H(DER of the older chains), members H(H(object) || ha); the leaf of the other kind is H(token).
+    # RFC 4998 §5.2: ha = H(DER of the older chains), members H(H(object) || ha); the other kind has H(token).
     older = der.sequence(
         der.sequence(*(der.read(encode_record(EvidenceRecord((CHAIN,)))).children()[2].children()[0].content,))
     )
