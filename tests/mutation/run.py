@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import re
 import resource
 import sys
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / ".cache" / "mutants.json"
 SURVIVORS = Path(__file__).with_name("survivors.md")
 BOUND = 0.95
-CPU_SECONDS = 20
+CPU_SECONDS, MEMORY = 15, 3 << 29
 TESTS: dict[str, tuple[str, ...]] = {
     "algorithm_dates": ("test_algorithm_dates",),
     "algorithms": ("test_algorithms",),
@@ -40,14 +41,14 @@ TESTS: dict[str, tuple[str, ...]] = {
     "manifest": ("test_domain_values",),
     "merkle": ("test_merkle",),
     "proof": ("test_proof",),
-    "report": ("test_report", "test_verify"),
+    "report": ("test_report",),
     "seal": ("test_seal",),
     "timestamp": ("test_timestamp",),
-    "trust": ("test_trust", "test_verify"),
-    "verification": ("test_verify",),
-    "verify": ("test_verify",),
-    "verify_evidence": ("test_verify_renewals", "test_verify"),
-    "verify_journal": ("test_verify_journal", "test_verify"),
+    "trust": ("test_trust",),
+    "verification": ("test_verify_renewals",),
+    "verify": ("test_verify", "test_verify_renewals"),
+    "verify_evidence": ("test_verify_renewals",),
+    "verify_journal": ("test_verify_renewals",),
 }
 
 
@@ -102,7 +103,7 @@ def child(mutant: str, files: Iterable[str]) -> int:
     import pytest
 
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
-    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     os.environ["MUTANT_UNDER_TEST"] = mutant
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
@@ -154,9 +155,11 @@ def explained() -> set[str]:
     return set(re.findall(r"`(minutier\.[^`]+__mutmut_\d+)`", SURVIVORS.read_text(encoding="utf-8")))
 
 
-def run_module(module: str, at_once: int, only: set[str] | None) -> tuple[int, list[str]]:
-    """Give how many mutants of a module there are, and those that survive."""
+def run_module(module: str, at_once: int, only: set[str] | None, sample: int) -> tuple[int, list[str]]:
+    """Give how many mutants of a module were run, and those that survive. A sample is the same in every run."""
     mutants = [name for name in mutants_of(module) if only is None or name in only]
+    if sample and sample < len(mutants):
+        mutants = random.Random(module).sample(mutants, sample)
     codes = exit_codes([(name, existing(TESTS[module])) for name in mutants], at_once)
     return len(mutants), [name for name in mutants if codes[name] == 0]
 
@@ -165,6 +168,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"some of {', '.join(TESTS)}; all without")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at once")
+    parser.add_argument("--sample", type=int, default=0, help="so many of each module, chosen by lot; all without")
     parser.add_argument("--again", action="store_true", help="only those that survived the last time")
     options = parser.parse_args()
     os.chdir(ROOT)
@@ -179,7 +183,7 @@ def main() -> int:
             return 2
         started = time.monotonic()
         only = set(before["survivors"]) if options.again and before else None
-        count, left = run_module(module, options.jobs, only)
+        count, left = run_module(module, options.jobs, only, options.sample)
         total = before["mutants"] if only is not None and before else count
         known[module] = {"mutants": total, "survivors": left}
         RESULTS.write_text(json.dumps(known, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -353,16 +353,18 @@ def test_a_document_is_not_committed_before_its_token(files, tmp_path):
     assert found == [failed("JOURNAL_TIME", proof.ENTRY, message)]
 
 
+TLOG = "C2SP tlog-checkpoint"
 UNREADABLE = "journal/inclusion.json is not readable"
+OTHER_FORM = f"{UNREADABLE}: unknown members, or hexadecimal in upper case."
 
 
 @pytest.mark.parametrize(
     ("changes", "code", "message", "clause"),
     [
         ({"index": 2}, "INCLUSION_PATH", "The entry is not in the tree of this root.", "RFC 9162 §2.1.3"),
-        ({"size": 8}, "INCLUSION_CHECKPOINT", "The inclusion proof is for another checkpoint.", "C2SP tlog-checkpoint"),
-        ({"more": 1}, "INCLUSION_FORMAT", f"{UNREADABLE}: unknown members, or hexadecimal in upper case.", PAGE),
-        ({"root": "AA" * 32}, "INCLUSION_FORMAT", f"{UNREADABLE}: unknown members, or hexadecimal in upper case.", PAGE),
+        ({"size": 8}, "INCLUSION_CHECKPOINT", "The inclusion proof is for another checkpoint.", TLOG),
+        ({"more": 1}, "INCLUSION_FORMAT", OTHER_FORM, PAGE),
+        ({"root": "AA" * 32}, "INCLUSION_FORMAT", OTHER_FORM, PAGE),
         ({"size": "7"}, "INCLUSION_FORMAT", f"{UNREADABLE}: a number is missing.", PAGE),
         ({"path": [1]}, "INCLUSION_FORMAT", f"{UNREADABLE}: path is not a list of the right kind.", PAGE),
         ({"format": "x"}, "INCLUSION_FORMAT", f"{UNREADABLE}: it is not of the format minutier-inclusion/1.", PAGE),
