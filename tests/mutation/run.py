@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / ".cache" / "mutants.json"
@@ -151,17 +152,53 @@ def exit_codes(jobs: list[tuple[str, list[str]]], at_once: int) -> dict[str, int
     return codes
 
 
-def explained() -> set[str]:
-    return set(re.findall(r"`(minutier\.[^`]+__mutmut_\d+)`", SURVIVORS.read_text(encoding="utf-8")))
+def change_of(mutant: str) -> str:
+    """Give the lines that a mutant removes and adds, without blanks around them."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+
+    os.chdir(ROOT)
+    try:
+        lines = get_diff_for_mutant(mutant).splitlines()
+    finally:
+        os.chdir(ROOT / "mutants")
+    return _normal([line for line in lines if line[:1] in "+-" and line[:3] not in ("---", "+++")])
 
 
-def run_module(module: str, at_once: int, only: set[str] | None, sample: int) -> tuple[int, list[str]]:
-    """Give how many mutants of a module were run, and those that survive. A sample is the same in every run."""
-    mutants = [name for name in mutants_of(module) if only is None or name in only]
+def _normal(lines: Iterable[str]) -> str:
+    return "\n".join(line[:1] + " ".join(line[1:].split()) for line in lines if line.strip())
+
+
+def equivalent() -> set[tuple[str, str]]:
+    """Give the changes (module, lines) that survivors.md calls equivalent: no test can tell them from the code."""
+    found: set[tuple[str, str]] = set()
+    section = SURVIVORS.read_text(encoding="utf-8").partition("## Equivalent")[2].partition("\n## ")[0]
+    for part in section.split("\n### ")[1:]:
+        module = part.partition("\n")[0].strip("` ")
+        found |= {(module, _normal(block.splitlines())) for block in re.findall(r"```diff\n(.*?)```", part, re.DOTALL)}
+    return found
+
+
+def run_module(module: str, at_once: int, before: dict[str, Any] | None, sample: int) -> dict[str, Any]:
+    """Run the mutants of a module (or those that survived `before`): how many, the equivalent ones, the survivors.
+
+    A sample is the same in every run.
+    """
+    mutants = mutants_of(module)
     if sample and sample < len(mutants):
         mutants = random.Random(module).sample(mutants, sample)
-    codes = exit_codes([(name, existing(TESTS[module])) for name in mutants], at_once)
-    return len(mutants), [name for name in mutants if codes[name] == 0]
+    tried = [name for name in mutants if before is None or name in (*before["equivalent"], *before["survivors"])]
+    codes = exit_codes([(name, existing(TESTS[module])) for name in tried], at_once)
+    left = [name for name in tried if codes[name] == 0]
+    same = [name for name in left if (module, change_of(name)) in equivalent()]
+    return {"mutants": len(mutants), "equivalent": same, "survivors": [name for name in left if name not in same]}
+
+
+def told(name: str, found: list[dict[str, Any]]) -> str:
+    """Write a line of the table; mutants that no test can tell from the code do not count."""
+    same, left = sum(len(each["equivalent"]) for each in found), sum(len(each["survivors"]) for each in found)
+    counted = sum(each["mutants"] for each in found) - same
+    rate = 1 - left / max(1, counted)
+    return f"{name:<16} {counted:>5} mutants ({same} equivalent ones left out) {left:>4} survive {rate:7.1%}"
 
 
 def main() -> int:
@@ -171,33 +208,28 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=0, help="so many of each module, chosen by lot; all without")
     parser.add_argument("--again", action="store_true", help="only those that survived the last time")
     options = parser.parse_args()
+    if unknown := set(options.modules) - set(TESTS):
+        parser.error(f"no such module: {', '.join(sorted(unknown))}")
+    chosen = options.modules or list(TESTS)
     os.chdir(ROOT)
     generate()
     preload()
     RESULTS.parent.mkdir(exist_ok=True)
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    for module in options.modules or TESTS:
-        before = known.get(module)
+    for module in chosen:
         if exit_codes([("none", existing(TESTS[module]))], 1) != {"none": 0}:
             print(f"{module}: the tests fail without any mutant", file=sys.stderr)
             return 2
         started = time.monotonic()
-        only = set(before["survivors"]) if options.again and before else None
-        count, left = run_module(module, options.jobs, only, options.sample)
-        total = before["mutants"] if only is not None and before else count
-        known[module] = {"mutants": total, "survivors": left}
+        before = known.get(module) if options.again else None
+        known[module] = run_module(module, options.jobs, before, options.sample)
         RESULTS.write_text(json.dumps(known, indent=1, ensure_ascii=False), encoding="utf-8")
-        rate = 1 - len(left) / max(1, total)
-        print(
-            f"{module:<16} {total:>5} mutants {len(left):>4} survive {rate:7.1%} {time.monotonic() - started:6.0f} s",
-            flush=True,
-        )
-    ran = [known[module] for module in options.modules or TESTS]
-    total, left = sum(each["mutants"] for each in ran), [name for each in ran for name in each["survivors"]]
-    unexplained = sorted(set(left) - explained()) if SURVIVORS.exists() else left
-    print(f"{'together':<16} {total:>5} mutants {len(left):>4} survive {1 - len(left) / max(1, total):7.1%}")
-    print(*(f"  not in survivors.md: {name}" for name in unexplained), sep="\n")
-    return 0 if len(left) <= (1 - BOUND) * total else 1
+        print(told(module, [known[module]]), f"{time.monotonic() - started:6.0f} s", flush=True)
+    ran = [known[module] for module in chosen]
+    print(told("together", ran))
+    left = [name for each in ran for name in each["survivors"]]
+    print(*(f"  {name} survives:\n{change_of(name)}" for name in left), sep="\n")
+    return 0 if len(left) <= (1 - BOUND) * sum(each["mutants"] for each in ran) else 1
 
 
 if __name__ == "__main__":
