@@ -1,4 +1,4 @@
-"""Seals: `inspect_seal` and `check_seal` over the two documents that the seeds seal."""
+"""Seals: first and second ones, over the two documents that the seeds seal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from minutier import proof
 from minutier.errors import IntegrityFailureError
-from minutier.seal import check_seal, inspect_seal
+from minutier.seal import check_seal, check_second_seal, inspect_seal, inspect_second_seal
 from tests.fuzz.seeds import JUDGED_AT, anchors, proofs
 
 
@@ -16,3 +16,6 @@ def check(data: bytes) -> None:
         with suppress(IntegrityFailureError):
             inspect_seal(content, data)
             check_seal(content, data, anchors().roots, JUDGED_AT)
+        with suppress(IntegrityFailureError):
+            inspect_second_seal(content, data)
+            check_second_seal(content, data, anchors().second_roots, JUDGED_AT)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.fuzz import (
+    fuzz_blind,
     fuzz_bundle,
     fuzz_certificates,
     fuzz_checkpoint,
@@ -41,5 +42,6 @@ TARGETS: dict[str, Target] = {
     "bundle": Target(fuzz_bundle.check, fuzz_bundle.change),
     "forged": Target(fuzz_forged.check, fuzz_forged.change),
     "checkpoint": Target(fuzz_checkpoint.check),
+    "blind": Target(fuzz_blind.check, change_json),
     "certificates": Target(fuzz_certificates.check, change_der),
 }

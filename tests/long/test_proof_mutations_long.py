@@ -18,15 +18,15 @@ from minutier import proof
 from minutier.container import open_container
 from minutier.report import Report, Verdict
 from minutier.verify import verify
-from tests.support.bundle import make_bundle, repack, trust_of, unpack
-from tests.support.full_bundle import FULL_JUDGED_AT, make_full_bundle
+from tests.support.bundle import make_bundle, repack, unpack
+from tests.support.full_bundle import FULL_JUDGED_AT, full_trust, make_full_bundle
 from tests.support.pki import default_pki, write_trust
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
 COUNT = int(os.environ.get("MINUTIER_MUTATIONS", "12000"))
 SEED = int(os.environ.get("MINUTIER_SEED", "2050"))
-TRUST = trust_of(default_pki())
+TRUST = full_trust()
 # A careful forger's change may be found by what another file says of it; that file is then named.
 NAMED_INSTEAD = {
     proof.ENTRY: {proof.INCLUSION},
@@ -79,7 +79,14 @@ def named(report: Report) -> set[str]:
 
 def test_the_proof_has_every_part_and_passes(good, files):
     assert judge(good).verdict is Verdict.PASSED
-    parts = {*proof.REQUIRED[proof.FORMAT], proof.ANCHOR, proof.STATEMENT, proof.STATEMENT_SEAL, proof.RENDITION}
+    parts = {
+        *proof.REQUIRED[proof.FORMAT],
+        proof.ANCHOR,
+        proof.STATEMENT,
+        proof.STATEMENT_SEAL,
+        proof.RENDITION,
+        proof.SECOND_SEAL,
+    }
     assert parts | {"renewals/02.tst", "renewals/03.tst", "revocation/root.crl", "revocation/tsa.ocsp"} <= set(files)
     assert COUNT >= 10_000 or "MINUTIER_MUTATIONS" in os.environ
 

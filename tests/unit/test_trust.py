@@ -49,7 +49,7 @@ def refusal(place) -> BadInputError:
     assert caught.value.code == "TRUST_UNREADABLE"
     assert caught.value.message.startswith("The trust directory is not usable: ")
     assert caught.value.remedy == (
-        "Put in it only *.pem roots, *.vkey keys, *.crl lists and algorithms.json, which you checked yourself."
+        "Put in it only *.pem roots, *.vkey keys, *.crl lists, algorithms.json, policy.toml, all checked."
     )
     return caught.value
 

@@ -16,19 +16,20 @@ from minutier.evidence import ArchiveTimestamp, EvidenceRecord
 from minutier.report import Verdict
 from minutier.seal import seal
 from minutier.verify import verify
-from tests.support.bundle import make_bundle, repack, trust_of, unpack, with_json
+from tests.support.bundle import make_bundle, repack, unpack, with_json
 from tests.support.full_bundle import (
     FULL_JUDGED_AT,
     STAMP_RENEWED,
     STATEMENT,
     TREE_RENEWED,
+    full_trust,
     make_full_bundle,
     stamped,
 )
 from tests.support.pki import END, NOW, TIME_STAMPING, default_pki, issue, make_info, make_token, new_key, new_pki
 
 PKI = default_pki()
-TRUST = trust_of(PKI)
+TRUST = full_trust()
 PAGE = "docs/format/proof-v2.md"
 RENEWALS = "RFC 4998 §5.3"
 SECOND, THIRD = "renewals/02.tst", "renewals/03.tst"
@@ -98,6 +99,7 @@ def test_the_whole_proof_passes_and_says_when_it_was_renewed(files, tmp_path):
         "safe": "demo",
         "deposited_at": "2026-11-23T09:59:00Z",
         "sealed_by": "CN=Test seal",
+        "second_sealed_by": "CN=Second seal",
         "gen_time": "2026-11-23T10:00:00Z",
         "timestamped_by": "CN=Test TSA",
         "renewed_at": "2027-03-03T10:00:00Z, 2027-06-11T10:00:00Z",
