@@ -16,6 +16,7 @@ from minutier import certificates, der
 from minutier.certificates import encode_pem, load_certificate, load_crl, load_pem, name_of, signed_by, validate_path
 from minutier.errors import IntegrityFailureError
 from tests.support.pki import END, NOW, START, default_pki, issue, make_crl, new_key, new_pki
+from tests.support.said import well_said
 
 PKI = default_pki()
 
@@ -23,7 +24,7 @@ PKI = default_pki()
 def refusal(leaf, *, pool=(), at=NOW, crls=()) -> str:
     with pytest.raises(IntegrityFailureError) as caught:
         validate_path(leaf, pool, [PKI.root], at, crls, prefix="T")
-    return caught.value.code
+    return well_said(caught.value)
 
 
 def fields(data: bytes) -> list[bytes]:

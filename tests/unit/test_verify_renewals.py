@@ -272,6 +272,7 @@ def test_a_record_that_is_not_readable_still_has_its_token_judged(files, tmp_pat
         ("NO_TRUST_ANCHOR", proof.SEAL), ("EVIDENCE_FORMAT", proof.RECORD), ("NO_TRUST_ANCHOR", proof.TOKEN),
         ("NO_TRUST_ANCHOR", proof.ANCHOR),
     ]  # fmt: skip
+    assert [item[:2] for item in findings(files, tmp_path)] == [("EVIDENCE_FORMAT", proof.RECORD)]
     files[proof.TOKEN] = b"x"
     found = findings(files, tmp_path)
     assert [item[:2] for item in found] == [("EVIDENCE_FORMAT", proof.RECORD), ("TOKEN_DER", proof.TOKEN)]
