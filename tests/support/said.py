@@ -9,8 +9,6 @@ from minutier.errors import MinutierError
 _PLACE = r"§[\d.]+(?: \([a-z]\)(?:\(\d\))?)?"
 _BOOK = r"(?:RFC \d{4}|ETSI EN \d{3} \d{3}(?:-\d)?|FIPS \d{3}|docs/format/[a-z0-9-]+\.md)"
 _NORM = rf"{_BOOK} {_PLACE}(?:, {_PLACE})*"
-    rf"(?:RFC \d{{4}}|ETSI EN \d{{3}} \d{{3}}(?:-\d)?|FIPS \d{{3}}|docs/format/[a-z0-9-]+\.md) {_PLACE}(?:, {_PLACE})*"
-)
 _CLAUSE = re.compile(rf"(?:{_NORM}|ETSI TS 119 312|C2SP [a-z-]+)(?:, (?:{_NORM}|ETSI TS 119 312))*")
 _CODE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
 
