@@ -43,13 +43,14 @@ TESTS: dict[str, tuple[str, ...]] = {
     "merkle": ("test_merkle",),
     "proof": ("test_proof",),
     "report": ("test_report",),
-    "seal": ("test_seal",),
+    "seal": ("test_seal", "test_second_seal"),
     "timestamp": ("test_timestamp",),
     "trust": ("test_trust",),
     "verification": ("test_verify_renewals",),
     "verify": ("test_verify", "test_verify_renewals"),
     "verify_evidence": ("test_verify_renewals",),
     "verify_journal": ("test_verify_renewals",),
+    "verify_seals": ("test_verify_seals", "test_verify_renewals"),
 }
 
 
