@@ -102,7 +102,8 @@ def _climb(
     leaf: x509.Certificate, pool: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
 ) -> tuple[x509.Certificate, ...] | None:
     """Give a shortest path. Each certificate is climbed from once, so that many that issue each other cost little."""
-    paths, seen = [(leaf,)], {leaf}
+    paths: list[tuple[x509.Certificate, ...]] = [(leaf,)]
+    seen = {leaf}
     for path in paths:
         for root in roots:
             if root not in path and issued(path[-1], root):
