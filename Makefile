@@ -13,8 +13,10 @@ export GX_ANALYTICS_ENABLED := false
 UV = $$(infra/bootstrap.sh uv)
 RUN = $(UV) run --frozen
 COVERED ?= 90
+SECONDS_EACH ?= 600
+SAMPLE ?= 0
 
-.PHONY: help bootstrap bootstrap-test demo test test-long lint pytest bench up down wheel-check
+.PHONY: help bootstrap bootstrap-test demo test test-long fuzz mutants lint pytest bench up down wheel-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,8 +27,15 @@ demo: bootstrap ## The whole life of the sample documents; ONCE=1 stops everythi
 test: bootstrap-test ## Lint, all tests, coverage gates, and the built wheel
 	@$(MAKE) --no-print-directory lint pytest
 
-test-long: bootstrap-test ## Chaos and fuzz runs (an hour or so)
+test-long: bootstrap-test ## Chaos runs, ten thousand mutations, fuzzing of every parser (two hours or so)
 	@$(RUN) pytest -m long $(ARGS)
+	@$(MAKE) --no-print-directory fuzz
+
+fuzz: bootstrap ## Fuzz the parsers and the verifier; SECONDS_EACH=600 TARGETS='token bundle' for some of them
+	@$(RUN) --group fuzz python -m tests.fuzz.run --seconds $(SECONDS_EACH) $(TARGETS)
+
+mutants: bootstrap ## Mutation testing of the verification code (hours); MODULES='der evidence', SAMPLE=40 for some of it
+	@$(RUN) --group mutants python tests/mutation/run.py --sample $(SAMPLE) $(MODULES)
 
 lint: bootstrap ## Format, lint, types, direction of imports
 	@$(RUN) ruff format --check

@@ -85,7 +85,7 @@ def validate_path(
     §4). Raises IntegrityFailureError `<prefix>_CHAIN`, `<prefix>_REVOKED` or `<prefix>_ALGORITHM`.
     """
     pool = list(intermediates)[:_MAX_CERTIFICATES]
-    path = _climb((leaf,), pool, roots)
+    path = _climb(leaf, pool, roots)
     if path is None:
         raise failure(prefix, "CHAIN", f"{name_of(leaf)} does not lead to any trusted root.", "RFC 5280 §6.1")
     for depth, certificate in enumerate(path):
@@ -99,18 +99,19 @@ def validate_path(
 
 
 def _climb(
-    path: tuple[x509.Certificate, ...], pool: list[x509.Certificate], roots: Sequence[x509.Certificate]
+    leaf: x509.Certificate, pool: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
 ) -> tuple[x509.Certificate, ...] | None:
-    for root in roots:
-        if root not in path and issued(path[-1], root):
-            return (*path, root)
-    if len(path) >= _MAX_DEPTH:
-        return None
-    for candidate in pool:
-        if candidate not in path and issued(path[-1], candidate):
-            longer = _climb((*path, candidate), pool, roots)
-            if longer is not None:
-                return longer
+    """Give a shortest path. Each certificate is climbed from once, so that many that issue each other cost little."""
+    paths: list[tuple[x509.Certificate, ...]] = [(leaf,)]
+    seen = {leaf}
+    for path in paths:
+        for root in roots:
+            if root not in path and issued(path[-1], root):
+                return (*path, root)
+        if len(path) < _MAX_DEPTH:
+            found = [item for item in dict.fromkeys(pool) if item not in seen and issued(path[-1], item)]
+            seen.update(found)
+            paths.extend((*path, item) for item in found)
     return None
 
 

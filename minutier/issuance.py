@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+# What cryptography raises, besides ValueError, when it comes to read a field; TypeError for a name of the wrong type.
+_UNREADABLE = (UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion, TypeError)
 
 
 def load_certificate(data: bytes) -> x509.Certificate:
@@ -38,14 +40,19 @@ def _loaded(data: bytes) -> x509.Certificate:
     certificate = x509.load_der_x509_certificate(data)
     try:
         _ = (certificate.extensions, certificate.subject, certificate.issuer, certificate.public_key())
-    except (UnsupportedAlgorithm, x509.DuplicateExtension, TypeError) as error:  # the last for an odd type in a name
+        _ = (certificate.signature_hash_algorithm, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    except _UNREADABLE as error:
         raise ValueError(str(error)) from error
     return certificate
 
 
 def load_pem(data: bytes) -> tuple[x509.Certificate, ...]:
     """Read the certificates of a PEM file, in its order; ValueError when there is none or one is unusable."""
-    return tuple(load_certificate(item.public_bytes(Encoding.DER)) for item in x509.load_pem_x509_certificates(data))
+    try:
+        found = x509.load_pem_x509_certificates(data)
+    except _UNREADABLE as error:
+        raise ValueError(str(error)) from error
+    return tuple(load_certificate(item.public_bytes(Encoding.DER)) for item in found)
 
 
 def load_crl(data: bytes) -> x509.CertificateRevocationList:
@@ -56,7 +63,7 @@ def load_crl(data: bytes) -> x509.CertificateRevocationList:
     try:
         crl = x509.load_der_x509_crl(data)
         _ = (crl.extensions, crl.issuer, crl.signature_hash_algorithm, crl.last_update_utc, crl.next_update_utc)
-    except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except _UNREADABLE as error:
         raise ValueError(str(error)) from error
     return crl
 

@@ -39,6 +39,8 @@ TST_INFO = "1.2.840.113549.1.9.16.1.4"
 MAX_RESPONSE_BYTES = 256 * 1024
 _PREFIX = "TOKEN"
 _GRANTED = 0
+# Room on both sides for what is added to a genTime, or taken from it: `datetime` ends in 1 and 9999.
+_YEARS = (1950, 9000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +282,8 @@ def _read_info(token: bytes, signed: cms.SignedData, signature_algorithm: str) -
     imprint.end()
     serial = fields.next().as_integer()
     gen_time = fields.next().as_time()
+    if not _YEARS[0] <= gen_time.year <= _YEARS[1]:
+        raise der.DerError(f"no authority gave a token in the year {gen_time.year}")
     accuracy = _accuracy(fields.optional(der.SEQUENCE))
     ordering = fields.optional(der.BOOLEAN)
     if ordering is not None and not ordering.as_boolean():

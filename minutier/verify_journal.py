@@ -44,6 +44,8 @@ def _check_entry(run: Run, data: bytes) -> None:
     if run.manifest is not None and entry.get("safe") != run.manifest["safe"]:
         run.failed("JOURNAL_SAFE", proof.ENTRY, "The journal entry names another safe than the manifest.")
     committed_at = datetime.fromisoformat(text_of(entry, "at"))
+    if committed_at.tzinfo is None:
+        raise ValueError("at has no zone")
     if run.token is not None and committed_at < run.token.gen_time - run.token.accuracy - CLOCK_SKEW:
         run.failed("JOURNAL_TIME", proof.ENTRY, "The document was committed before its token says that it existed.")
 

@@ -46,3 +46,31 @@ def test_other_spellings_are_refused(data):
 def test_depth_is_bounded():
     with pytest.raises(ValueError, match="deep"):
         decode(b"[" * 100000 + b"]" * 100000)
+
+
+def test_text_is_written_as_it_is():
+    assert encode({"é": "ü€"}) == '{"é":"ü€"}'.encode()
+
+
+@pytest.mark.parametrize("lone", ["\ud800", {"\udfff": 1}, [["\udc00"]]])
+def test_lone_surrogates_are_refused(lone):
+    with pytest.raises(UnicodeEncodeError):
+        encode(lone)
+
+
+def test_the_bounds_are_exact():
+    assert decode(encode([2**53 - 1, -(2**53) + 1])) == [2**53 - 1, -(2**53) + 1]
+    for outside in (2**53, -(2**53)):
+        with pytest.raises(ValueError, match="outside"):
+            encode(outside)
+    assert decode(b"[" * 33 + b"]" * 33) is not None
+    for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
+        with pytest.raises(ValueError, match="deep"):
+            decode(opening * 33 + b"[]" + closing * 33)
+        decode(opening * 32 + b"[]" + closing * 32)
+
+
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbf1", "é".encode("latin-1"), '"é"'.encode("utf-16"), b"[1"])
+def test_other_encodings_are_refused(data):
+    with pytest.raises(ValueError, match=r"."):
+        decode(data)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import time
 from datetime import timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ed25519, x448
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa, x448
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -15,6 +17,7 @@ from minutier import certificates, der
 from minutier.certificates import encode_pem, load_certificate, load_crl, load_pem, name_of, signed_by, validate_path
 from minutier.errors import IntegrityFailureError
 from tests.support.pki import END, NOW, START, default_pki, issue, make_crl, new_key, new_pki
+from tests.support.said import well_said
 
 PKI = default_pki()
 
@@ -22,7 +25,7 @@ PKI = default_pki()
 def refusal(leaf, *, pool=(), at=NOW, crls=()) -> str:
     with pytest.raises(IntegrityFailureError) as caught:
         validate_path(leaf, pool, [PKI.root], at, crls, prefix="T")
-    return caught.value.code
+    return well_said(caught.value)
 
 
 def fields(data: bytes) -> list[bytes]:
@@ -214,3 +217,137 @@ def test_a_list_counts_when_its_issuer_may_sign_lists(usage, counts):
     leaf = issue("Leaf", new_key(), issuer=(root, key))
     found = validate_path(leaf, [], [root], NOW, [make_crl(root, key)], prefix="T")
     assert found.revocation_known is counts
+
+
+def test_sixty_authorities_that_issued_each_other_are_told_apart_in_little_time():
+    # Each could have issued each: a search along every way would never end.
+    key = new_key()
+    pool = [issue("Round", key, ca=True) for _ in range(60)]
+    started = time.process_time()
+    assert refusal(issue("Leaf", new_key(), issuer=(pool[0], key)), pool=pool) == "T_CHAIN"
+    assert time.process_time() - started < 20
+
+
+def said(leaf, *, pool=(), roots=(PKI.root,), at=NOW) -> tuple[str, str, str]:
+    with pytest.raises(IntegrityFailureError) as caught:
+        validate_path(leaf, pool, roots, at, prefix="T")
+    return caught.value.code, caught.value.message, caught.value.clause
+
+
+def authority(name: str = "Middle", *, above=(PKI.root, PKI.root_key), ca: bool = True, **options):
+    key = new_key()
+    return issue(name, key, issuer=above, ca=ca, **options), key
+
+
+def below(issuer):
+    return issue("Leaf", new_key(), issuer=issuer)
+
+
+def test_what_each_refusal_of_a_path_says():
+    assert said(below(authority())) == ("T_CHAIN", "CN=Leaf does not lead to any trusted root.", "RFC 5280 §6.1")
+    early = ("T_CHAIN", "CN=Test seal was not valid at 2026-10-24T09:59:59Z.", "RFC 5280 §6.1.3 (a)(2)")
+    assert said(PKI.seal, at=START - timedelta(seconds=1)) == early
+    odd = issue("Odd", new_key(), issuer=(PKI.root, PKI.root_key), odd_critical_extension=True)
+    message = "CN=Odd has the critical extension 2.999.77, which is not understood."
+    assert said(odd) == ("T_CHAIN", message, "RFC 5280 §4.2")
+    weak = issue("Weak", rsa.generate_private_key(65537, 2048), issuer=(PKI.root, PKI.root_key))
+    message = "CN=Weak: an RSA key of 2048 bits no longer counts at 2026-11-23."
+    assert said(weak) == ("T_ALGORITHM", message, "ETSI TS 119 312")
+
+
+def test_what_is_asked_of_an_issuer_and_not_of_a_leaf():
+    plain = authority(ca=False, cert_sign=True)
+    message = "CN=Middle issued a certificate but is not a CA."
+    assert said(below(plain), pool=[plain[0]]) == ("T_CHAIN", message, "RFC 5280 §6.1.4 (k)")
+    mute = authority(cert_sign=False)
+    message = "CN=Middle may not sign certificates."
+    assert said(below(mute), pool=[mute[0]]) == ("T_CHAIN", message, "RFC 5280 §6.1.4 (n)")
+    for leaf in (plain[0], mute[0]):
+        validate_path(leaf, [], [PKI.root], NOW, prefix="T")
+
+
+@pytest.mark.parametrize(
+    ("length", "between", "fits"), [(0, 0, True), (0, 1, False), (1, 1, True), (1, 2, False), (2, 2, True)]
+)
+def test_the_length_of_a_path_is_as_the_authority_allows(length, between, fits):
+    top = authority("Top", path_length=length)
+    pool, above = [top[0]], top
+    for number in range(between):
+        above = authority(f"Between {number}", above=above)
+        pool.append(above[0])
+    leaf = below(above)
+    if fits:
+        assert len(validate_path(leaf, pool, [PKI.root], NOW, prefix="T").certificates) == between + 3
+    else:
+        message = "CN=Top does not allow a path this long."
+        assert said(leaf, pool=pool) == ("T_CHAIN", message, "RFC 5280 §6.1.4 (m)")
+
+
+def test_every_certificate_of_a_path_is_checked_the_root_included():
+    middle = authority(end=NOW - timedelta(days=1))
+    assert said(below(middle), pool=[middle[0]])[1] == "CN=Middle was not valid at 2026-11-23T10:00:00Z."
+    key = new_key()
+    old = issue("Old root", key, ca=True, end=NOW - timedelta(days=1))
+    leaf = issue("Leaf", new_key(), issuer=(old, key))
+    assert said(leaf, roots=[old])[1] == "CN=Old root was not valid at 2026-11-23T10:00:00Z."
+
+
+def test_a_root_of_the_verifier_that_is_the_leaf_stands_for_nothing():
+    assert said(PKI.seal, roots=[PKI.seal])[0] == "T_CHAIN"
+    assert validate_path(PKI.seal, [PKI.root], [PKI.tsa, PKI.root], NOW, prefix="T").certificates == (
+        PKI.seal,
+        PKI.root,
+    )
+
+
+def test_at_most_64_certificates_are_looked_at():
+    middle = authority()
+    crowd = [issue(f"Other {number}", new_key()) for number in range(64)]
+    leaf = below(middle)
+    assert len(validate_path(leaf, [*crowd[:63], middle[0]], [PKI.root], NOW, prefix="T").certificates) == 3
+    assert said(leaf, pool=[*crowd, middle[0]])[0] == "T_CHAIN"
+
+
+def test_revocation_is_confirmed_only_when_it_is_for_every_certificate():
+    middle = authority()
+    leaf = below(middle)
+    late = {"start": NOW, "end": END}
+    lists = [make_crl(PKI.root, PKI.root_key, **late), make_crl(*middle, **late)]
+    early = [make_crl(PKI.root, PKI.root_key), make_crl(*middle)]
+
+    def known(*crls) -> tuple[bool, bool]:
+        found = validate_path(leaf, [middle[0]], [PKI.root], NOW, crls, prefix="T")
+        return found.revocation_known, found.revocation_confirmed
+
+    assert known(*lists) == (True, True)
+    assert known(*early) == (True, False)
+    assert known(lists[0], early[1]) == known(early[0], lists[1]) == (True, False)
+    assert known(lists[0]) == known(lists[1]) == known() == (False, False)
+
+
+def test_the_first_serial_number_is_read_and_each_field_has_its_type():
+    load_certificate(with_body(DER, lambda body: [body[0], der.integer(1), *body[2:]]))
+    body, algorithm, signature = fields(DER)
+    wrong = {
+        "version is not a number": with_body(DER, lambda body: [der.context(0, der.null()), *body[1:]]),
+        "version under another tag": with_body(DER, lambda body: [der.context(1, der.integer(2)), *body[1:]]),
+        "algorithm is a set": der.sequence(body, der.read(algorithm).retagged(der.SET).encoded, signature),
+        "signature of octets": der.sequence(body, algorithm, der.read(signature).retagged(der.OCTET_STRING).encoded),
+    }
+    for name, data in wrong.items():
+        with pytest.raises(ValueError, match=r"X\.509 version 3|tag 0x"):
+            load_certificate(data)
+        assert name
+
+
+def test_a_certificate_signed_in_an_unknown_way_is_not_read():
+    unknown = DER.replace(der.oid("1.2.840.10045.4.3.2"), der.oid("1.2.840.10045.4.3.9"))
+    with pytest.raises(ValueError, match=r"1\.2\.840\.10045\.4\.3\.9"):
+        load_certificate(unknown)
+
+
+def test_a_pem_file_with_a_certificate_of_another_version_is_not_read():
+    body = with_body(DER, lambda body: [der.context(0, der.integer(5)), *body[1:]])
+    pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(body) + b"-----END CERTIFICATE-----\n"
+    with pytest.raises(ValueError, match="version"):
+        load_pem(pem)

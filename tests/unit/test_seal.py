@@ -16,6 +16,7 @@ from minutier import cms, der
 from minutier.errors import IntegrityFailureError
 from minutier.seal import check_seal, inspect_seal, seal
 from tests.support.pki import NOW, FileSigner, default_pki, issue, make_crl, new_key, new_pki
+from tests.support.said import well_said
 
 PKI = default_pki()
 MANIFEST = '{"title":"façade"}\n'.encode()
@@ -24,8 +25,7 @@ MANIFEST = '{"title":"façade"}\n'.encode()
 def refusal(content, signature, roots=(PKI.root,), at=NOW, crls=()) -> str:
     with pytest.raises(IntegrityFailureError) as caught:
         check_seal(content, signature, roots, at, crls)
-    assert caught.value.clause
-    return caught.value.code
+    return well_said(caught.value)
 
 
 def odd_signer(key=None, **options) -> FileSigner:

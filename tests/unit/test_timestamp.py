@@ -35,6 +35,7 @@ from tests.support.pki import (
     new_pki,
     rsa_key,
 )
+from tests.support.said import well_said
 
 DIGEST = hashlib.sha256(b"root of a batch").digest()
 PKI = default_pki()
@@ -50,9 +51,7 @@ def accept(token: bytes, *, status: int = 0, **options):
 def refusal(call) -> str:
     with pytest.raises(IntegrityFailureError) as caught:
         call()
-    assert caught.value.clause
-    assert caught.value.remedy
-    return caught.value.code
+    return well_said(caught.value)
 
 
 def leaf(key=None, **options):

@@ -18,6 +18,7 @@ from minutier.errors import IntegrityFailureError
 from tests.support.fixed_pki import TOKENS
 from tests.support.hostile_tokens import PKI, cases, index_entry, read_stored
 from tests.support.pki import NONCE
+from tests.support.said import well_said
 
 MADE, STORED = cases(), read_stored()
 GOOD = [name for name, case in MADE.items() if not case.code]
@@ -32,7 +33,7 @@ def test_a_hostile_answer_is_refused_by_its_check(name):
     for case in (MADE[name], STORED[name]):
         with pytest.raises(IntegrityFailureError) as caught:
             case.judge()
-        assert caught.value.code == case.code
+        assert well_said(caught.value) == case.code
         assert caught.value.clause
         assert caught.value.remedy
         assert caught.value.message.endswith(".")
