@@ -425,9 +425,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.new_texts:
         source = FOLDER.parents[1] / "minutier" / "kit_files"
-        for path in source.iterdir():
-            if path.name != "published.txt":
-                (KIT / "v2" / path.name).write_bytes(path.read_bytes())
+        for name in (proof.README_FR, proof.README_EN, proof.SCRIPT):  # verify.py is optional, and large
+            (KIT / "v2" / name).write_bytes((source / name).read_bytes())
     different = []
     for path, data in make().items():
         target = FOLDER / path

@@ -1,76 +1,142 @@
 #!/bin/sh
 # Checks this proof offline with openssl (3.0 or later) and coreutils. Run it inside the unzipped folder:
-#     sh verify.sh [ROOT.pem]
-# ROOT.pem is the root certificate that you obtained and checked yourself. Without it the one in this folder is
-# used: then nothing says who made the proof until you compare the fingerprint printed at the end.
-# Exit: 0 every check held under the root that you gave, 1 one did not hold, 3 every check held but nothing says
-# yet whose root it is. The signature of the journal's checkpoint is checked by `python -m minutier verify`, not here.
+#     sh verify.sh [ROOT.pem [JOURNAL.vkey]]
+# ROOT.pem is the root certificate, and JOURNAL.vkey the journal's key, that you obtained and checked yourself.
+# Without a root the one in this folder is used: then nothing says who made the proof until you compare the fingerprint
+# printed at the end.
+#
+# The nine steps are those of the other two verifiers, `python3 verify.py` and `python -m minutier verify`:
+#  1. the container                         (not looked at here: the folder is unzipped)
+#  2. every file is the one listed in proof.json
+#  3. the manifest describes the document
+#  4. the seal is over the manifest, by a certificate good at the time of the first token
+#  5. the evidence record leads from exactly these files to the tokens; it is written again here, byte for byte
+#  6. each time-stamp token is good at its own time, and each renewal came in time
+#  7. the journal entry commits this manifest and is in the tree of the checkpoint
+#  8. the checkpoint is signed by the journal's key   (only with JOURNAL.vkey)
+#  9. what comes along: second seal, statement, anchor
+#
+# Exit: 0 every check held under the root that you gave; 1 one did not hold; 3 no check failed, but something that is
+# needed to judge is missing, and it is said what.
 set -eu
 set -f
 umask 077
 LC_ALL=C
 export LC_ALL
-unset OPENSSL_CONF OPENSSL_MODULES SSL_CERT_FILE SSL_CERT_DIR CDPATH
+unset OPENSSL_MODULES SSL_CERT_FILE SSL_CERT_DIR CDPATH
+OPENSSL_CONF=/dev/null # no setting of this computer has a say
+export OPENSSL_CONF
 
 fail() {
     echo "FAILED: $1" >&2
     exit 1
 }
+doubt() { # something is missing to judge: no failure, and no proof yet
+    doubts="$doubts
+  - $1"
+}
 ok() {
     held=$((held + 1))
-    echo "ok $held/8  $1"
+    echo "ok $held/9  $1"
 }
-sha256() {
-    set -- "$(openssl dgst -sha256 -r <"$1")"
+not_here() {
+    held=$((held + 1))
+    echo "-- $held/9  $1"
+}
+digest() { # ALGORITHM FILE, in lower-case hexadecimal
+    set -- "$(openssl dgst -"$1" -r <"$2")"
     echo "${1%% *}"
 }
-hash_hex() { # SHA-256 of bytes given in lower-case hexadecimal
-    set -- "$(printf %s "$1" | tr a-f A-F | basenc -d --base16 | openssl dgst -sha256 -r)"
+hash_hex() { # ALGORITHM BYTES, bytes given in lower-case hexadecimal
+    set -- "$(printf %s "$2" | tr a-f A-F | basenc -d --base16 | openssl dgst -"$1" -r)"
     echo "${1%% *}"
+}
+hex_of() { # FILE
+    basenc --base16 -w0 <"$1" | tr A-F a-f
+}
+size_of() {
+    wc -c <"$1" | tr -d ' '
+}
+der() { # TAG CONTENT, in hexadecimal: one DER element with its minimal length (X.690 §8.1.3)
+    length=$((${#2} / 2))
+    if test "$length" -lt 128; then printf '%s%02x%s' "$1" "$length" "$2"
+    elif test "$length" -lt 256; then printf '%s81%02x%s' "$1" "$length" "$2"
+    elif test "$length" -lt 65536; then printf '%s82%04x%s' "$1" "$length" "$2"
+    else printf '%s83%06x%s' "$1" "$length" "$2"
+    fi
 }
 seconds() { # of a date as openssl prints it
-    date -u -d "$1" +%s || fail "a date is not readable"
+    date -u -d "$1" +%s 2>/dev/null || fail "a date is not readable"
 }
-is_hex() { # of 64 characters
+utc() {
+    date -u -d "@$1" +%Y-%m-%dT%H:%M:%SZ
+}
+is_hex() { # HEX LENGTH
     case $1 in *[!0-9a-f]*) return 1 ;; esac
-    test "${#1}" -eq 64
+    test "${#1}" -eq "$2"
 }
 is_number() {
     case $1 in "" | *[!0-9]* | 0?*) return 1 ;; esac
     test "${#1}" -le 15
 }
+sorted() { # words, one blank between
+    set -- $(for word in "$@"; do echo "$word"; done | sort)
+    echo "$*"
+}
 
-held=0
+held=0 doubts='' rests=''
 root=certificates/root.pem
 given=no
 if test $# -gt 0; then
     root=$1
     given=yes
 fi
+key=${2-}
 case $root in -*) root=./$root ;; esac
 test -f "$root" && test -r "$root" || fail "the root certificate cannot be read"
 for name in proof.json manifest.json manifest.json.p7s path.txt token.tst evidence.ers; do
     test -f "$name" || fail "$name is missing: run this inside the unzipped folder"
 done
+said=$(openssl version)
+case $said in *"Library: "*) said=${said#*Library: } ;; esac
+set -- $said
+version=${2-0.0}
+major=${version%%.*}
+minor=${version#*.}
+minor=${minor%%.*}
+is_number "$major" && is_number "$minor" && test "$major" -ge 3 || fail "openssl 3.0 or later is needed"
 work=$(mktemp -d) || fail "no temporary directory"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 # Only what is printed at the end may be trusted: each certificate of the file, with its fingerprint.
-fingerprints='' certificate=''
-: >"$work/root.pem"
-while read -r line; do
-    case $line in *"BEGIN CERTIFICATE"*) certificate='' ;; esac
-    certificate="$certificate$line
+certificates=0
+split() { # PEM NAME: each certificate of a file in a file of its own, certificate.1, certificate.2, …
+    certificate=''
+    while read -r line; do
+        case $line in *"BEGIN CERTIFICATE"*) certificate='' ;; esac
+        certificate="$certificate$line
 "
-    case $line in *"END CERTIFICATE"*) ;; *) continue ;; esac
-    printf %s "$certificate" | openssl x509 >"$work/one.pem" 2>/dev/null || fail "the root is not a PEM certificate"
-    cat "$work/one.pem" >>"$work/root.pem"
-    one=$(openssl x509 -in "$work/one.pem" -noout -fingerprint -sha256)
+        case $line in *"END CERTIFICATE"*) ;; *) continue ;; esac
+        certificates=$((certificates + 1))
+        printf %s "$certificate" | openssl x509 >"$work/certificate.$certificates" 2>/dev/null ||
+            fail "$2 is not a PEM certificate"
+    done <"$1"
+}
+split "$root" "the root"
+test "$certificates" -gt 0 || fail "the root is not a PEM certificate"
+: >"$work/root.pem"
+fingerprints='' number=0
+while test "$number" -lt "$certificates"; do
+    number=$((number + 1))
+    cat "$work/certificate.$number" >>"$work/root.pem"
+    one=$(openssl x509 -in "$work/certificate.$number" -noout -fingerprint -sha256)
     fingerprints="$fingerprints ${one#*=}"
-done <"$root"
-test -n "$fingerprints" || fail "the root is not a PEM certificate"
+done
 
-# 1. Every file is the one listed in proof.json, and proof.json says nothing else.
+# 1. The container.
+not_here "the .zip file itself is not looked at here: this is its folder"
+
+# 2. Every file is the one listed in proof.json, and proof.json says nothing else.
 index=$(cat proof.json)
 manifest=$(cat manifest.json)
 rest=${manifest#'{"archive_id":"'}
@@ -79,13 +145,13 @@ case $id in "" | *[!0-9a-f-]*) fail "manifest.json does not name a document" ;; 
 rest=${index#"{\"archive_id\":\"$id\",\"files\":["}
 test "$rest" != "$index" || fail "proof.json is about another document than manifest.json"
 rebuilt="{\"archive_id\":\"$id\",\"files\":["
-original='' rendition='' crls='' separator=''
+original='' rendition='' second='' statement='' anchor='' crls='' answers='' renewal_files=0 separator='' listed=' '
 while test "${rest#]}" = "$rest"; do
     rest=${rest#"$separator"'{"path":"'}
     path=${rest%%'"'*}
     rest=${rest#"$path"'","sha256":"'}
-    digest=${rest%%'"'*}
-    rest=${rest#"$digest"'","size":'}
+    value=${rest%%'"'*}
+    rest=${rest#"$value"'","size":'}
     size=${rest%%'}'*}
     rest=${rest#"$size"'}'}
     case $path in
@@ -95,110 +161,352 @@ while test "${rest#]}" = "$rest"; do
             test -z "$original" || fail "proof.json names two originals"
             original=$path
             ;;
-        document/*) fail "$path has no place in a proof" ;;
         revocation/*.crl) crls="$crls $path" ;;
+        revocation/*.ocsp) answers="$answers $path" ;;
+        renewals/[0-9][0-9]*.tst | renewals/[0-9][0-9]*.path.txt) renewal_files=$((renewal_files + 1)) ;;
+        manifest.json.mldsa65.p7s) second=$path ;;
+        statement.pdf) statement=$path ;;
+        journal/anchor.ers) anchor=$path ;;
+        manifest.json | manifest.json.p7s | evidence.ers | path.txt | token.tst | statement.pdf.p7s) ;;
+        journal/entry.json | journal/inclusion.json | journal/checkpoint.txt) ;;
+        certificates/seal.pem | certificates/tsa.pem | certificates/root.pem | certificates/seal-mldsa65.pem) ;;
+        README.fr.txt | README.en.txt | verify.sh | verify.py) ;;
+        *) fail "$path has no place in a proof" ;;
     esac
-    is_hex "$digest" && is_number "$size" || fail "proof.json is malformed"
+    is_hex "$value" 64 && is_number "$size" || fail "proof.json is malformed"
     test -f "$path" || fail "$path is missing"
-    test "$(sha256 "$path")" = "$digest" && test "$(wc -c <"$path" | tr -d ' ')" = "$size" || fail "$path was altered"
-    rebuilt="$rebuilt$separator{\"path\":\"$path\",\"sha256\":\"$digest\",\"size\":$size}"
+    test "$(digest sha256 "$path")" = "$value" && test "$(size_of "$path")" = "$size" || fail "$path was altered"
+    rebuilt="$rebuilt$separator{\"path\":\"$path\",\"sha256\":\"$value\",\"size\":$size}"
+    listed="$listed$path "
     separator=,
     case $rest in ",{"* | "]"*) ;; *) fail "proof.json is malformed" ;; esac
 done
-case $rest in *'"minutier-proof/1"}') format=1 ;; *) format=2 ;; esac
+case $rest in '],"format":"minutier-proof/1"}') format=1 ;; *) format=2 ;; esac
 printf '%s],"format":"minutier-proof/%s"}' "$rebuilt" "$format" >"$work/index"
-test "$(sha256 "$work/index")" = "$(sha256 proof.json)" || fail "proof.json is not in its only form"
+test "$(digest sha256 "$work/index")" = "$(digest sha256 proof.json)" || fail "proof.json is not in its only form"
 test -n "$original" || fail "there is no original document"
+needed="certificates/seal.pem certificates/tsa.pem certificates/root.pem README.fr.txt README.en.txt verify.sh
+    journal/entry.json journal/inclusion.json journal/checkpoint.txt"
+case $format in
+    1) test "$renewal_files$second$statement$anchor" = 0 || fail "proof.json lists what this version does not have" ;;
+
+esac
+case $statement in ?*) needed="$needed statement.pdf.p7s" ;; esac
+case $second in ?*) needed="$needed certificates/seal-mldsa65.pem" ;; esac
+for path in $needed; do
+    case $listed in *" $path "*) ;; *) fail "$path is missing" ;; esac
+done
 set +f
-for path in document/*; do
-    test "$path" = "$original" || test "$path" = "$rendition" || fail "the folder document holds a file that is not listed"
+for path in */*; do
+    case $listed in *" $path "*) ;; *) fail "a folder holds a file that is not listed" ;; esac
 done
 set -f
 ok "every file is the one listed in proof.json"
 
-# 2. The manifest describes these documents (SHA-256, SHA3-512, size).
+# 3. The manifest describes these documents (SHA-256, SHA3-512, size).
 described() {
-    second=$(openssl dgst -sha3-512 -r <"$2")
-    size=$(wc -c <"$2" | tr -d ' ')
-    wanted="\"role\":\"$1\",\"sha256\":\"$(sha256 "$2")\",\"sha3_512\":\"${second%% *}\",\"size\":$size}"
-    case $manifest in *"$wanted"*) ;; *) fail "manifest.json does not describe $2" ;; esac
+    wanted="\"role\":\"$1\",\"sha256\":\"$(digest sha256 "$2")\",\"sha3_512\":\"$(digest sha3-512 "$2")\""
+    case $manifest in *"$wanted,\"size\":$(size_of "$2")}"*) ;; *) fail "manifest.json does not describe $2" ;; esac
 }
 described original "$original"
-if test -n "$rendition"; then described rendition "$rendition"; fi
+if test -n "$rendition"; then
+    described rendition "$rendition"
+else
+    # A text of the depositor holds no bare quotation mark, so that this cannot be one.
+    case $manifest in *',"role":"rendition",'*) fail "document/rendition.pdf is missing" ;; esac
+fi
 ok "manifest.json describes the document"
 
-# 3. The evidence is about exactly these files, and leads to one value.
-members=$(for name in "$original" $rendition manifest.json manifest.json.p7s; do sha256 "$name"; done | sort)
-members=$(echo $members)
-value=''
-while read -r line; do
-    case $line in *[!0-9a-f\ ]*) fail "path.txt is malformed" ;; esac
-    if test -z "$value"; then
-        test "$line" = "$members" || fail "the evidence is about other files"
-    else
-        is_hex "$line" || fail "path.txt is malformed"
-    fi
-    joined=$(for hash in $value $line; do echo "$hash"; done | sort | tr -d '\n')
-    value=$(hash_hex "$joined")
-done <path.txt
-is_hex "$value" || fail "path.txt is empty"
-length=$(wc -c <token.tst | tr -d ' ')
-test "$(tail -c "$length" evidence.ers | openssl dgst -sha256 -r)" = "$(openssl dgst -sha256 -r <token.tst)" ||
-    fail "token.tst is not the token of evidence.ers"
-ok "the evidence is about these files"
-
-# 4. The time-stamp token is about that value, under the root, at its own time.
-openssl ts -reply -token_in -in token.tst -token_out -text >"$work/token" 2>/dev/null || fail "token.tst is not readable"
-time=''
-while read -r line; do
-    case $line in "Time stamp: "*) time=${line#"Time stamp: "} ;; esac
-done <"$work/token"
-case $time in "" | *[!A-Za-z0-9:.\ ]*) fail "token.tst has no time" ;; esac
-moment=$(seconds "$time")
-test "$moment" -le $(($(date +%s) + 300)) || fail "the token is in the future: check the clock of this computer"
+# --- what steps 4 and 6 share: CMS signatures at a time of the past, and revocation
 cat certificates/tsa.pem certificates/seal.pem >"$work/chain.pem"
-openssl ts -verify -digest "$value" -token_in -in token.tst -CAfile "$work/root.pem" -untrusted "$work/chain.pem" \
-    -attime "$moment" >/dev/null 2>&1 || fail "the time-stamp does not verify under this root"
-ok "time-stamp token verified"
-
-# 5. The seal is over the manifest, under the root, at the time of the token.
-seal_at() { # CAfile, time, options
-    seal_ca=$1 seal_time=$2
-    shift 2
-    openssl cms -verify -binary -inform DER -in manifest.json.p7s -content manifest.json -CAfile "$seal_ca" \
-        -no-CApath -no-CAstore -certfile "$work/chain.pem" -attime "$seal_time" "$@" -out "$work/sealed" 2>/dev/null
+split "$work/chain.pem" "certificates/tsa.pem or certificates/seal.pem"
+take() { # cuts one DER element (of less than 128 bytes) off the front of `info`: sets tag and content
+    rest=${info#??}
+    tag=${info%"$rest"}
+    length=${rest%"${rest#??}"}
+    rest=${rest#??} content=''
+    case $length in [0-7][0-9a-f]) ;; *) fail "$1 is not readable" ;; esac
+    length=$((0x$length * 2))
+    while test "$length" -gt 0; do
+        content=$content${rest%"${rest#??}"}
+        rest=${rest#??} length=$((length - 2))
+    done
+    info=$rest
 }
-token_at() {
-    token_ca=$1 token_time=$2
-    shift 2
-    openssl cms -verify -inform DER -in token.tst -purpose timestampsign -CAfile "$token_ca" \
-        -no-CApath -no-CAstore -certfile "$work/chain.pem" -attime "$token_time" "$@" -out "$work/info" 2>/dev/null
+stamp() { # TOKEN: what it states (TSTInfo, RFC 3161 §2.4.2): sets imprint, in DER, and time, in seconds
+    openssl cms -verify -noverify -nosigs -inform DER -in "$1" -certfile "$work/chain.pem" -out "$work/info" \
+        2>/dev/null || fail "$1 is not readable"
+    info=$(hex_of "$work/info")
+    case $info in 3081*) info=${info#3081??} ;; 3082*) info=${info#3082????} ;; *) info=${info#30??} ;; esac
+    take "$1"
+    test "$tag$content" = 0201 || fail "$1 is not readable"
+    take "$1" # the policy
+    take "$1"
+    imprint=$tag$content
+    take "$1" # the serial number
+    take "$1"
+    case $tag$content in 183[0-9]*5a) ;; *) fail "$1 has no time" ;; esac
+    date='' rest=${content%5a}
+    while test -n "$rest"; do
+        case $rest in 3[0-9]*) ;; 2e*) break ;; *) fail "$1 has no time" ;; esac
+        rest=${rest#3}
+        date=$date${rest%"${rest#?}"}
+        rest=${rest#?}
+        case ${#date} in 4 | 7) date=$date- ;; 10) date="$date " ;; 13 | 16) date=$date: ;; esac
+    done
+    test "${#date}" -eq 19 || fail "$1 has no time"
+    time=$(seconds "$date UTC")
 }
-seal_at "$work/root.pem" "$moment" || fail "the seal does not verify under this root"
-test "$(sha256 "$work/sealed")" = "$(sha256 manifest.json)" || fail "the seal is over another manifest"
-ok "seal verified"
+signed_at() { # FILE CAFILE SECONDS OPTIONS…: the token or the seal verifies, -cades: under the certificate it names
+    signature=$1 authority=$2 at=$3
+    shift 3
+    case $signature in
+        *.tst) set -- -purpose timestampsign "$@" ;;
+        *) set -- -binary -content manifest.json "$@" ;;
+    esac
+    openssl cms -verify -cades -inform DER -in "$signature" -CAfile "$authority" -no-CApath -no-CAstore \
+        -certfile "$work/chain.pem" -attime "$at" -signer "$work/signer.pem" -out "$work/content" "$@" \
+        2>"$work/error" && return 0
+    # A token may leave out the certificates between its own and the root: then certificates/tsa.pem has them, and
+    # only `openssl ts` looks at certificates that are given beside.
+    case $signature in *.tst) ;; *) return 1 ;; esac
+    openssl cms -verify -noverify -inform DER -in "$signature" -certfile "$work/chain.pem" \
+        -signer "$work/signer.pem" -out "$work/content" 2>/dev/null || return 1
+    stamp "$signature"
+    case $imprint in *060960864801650304020a*) length=128 ;; *) length=64 ;; esac
+    shift 2
+    openssl ts -verify -digest "$(printf %s "$imprint" | tail -c "$length")" -token_in -in "$signature" \
+        -CAfile "$authority" -untrusted "$work/chain.pem" -attime "$at" "$@" >"$work/error" 2>&1
+}
+too_new() { # FILE: signed by an algorithm that only openssl 3.5 and later checks (Ed25519, ML-DSA)?
+    test "$major" -eq 3 && test "$minor" -lt 5 || return 1
+    case $(hex_of "$1") in *06032b6570* | *060960864801650304031[123]*) return 0 ;; esac
+    return 1
+}
+revoked() { # CRL SECONDS STRICT: what the list says of the signer; 0 when the signature does not stand
+    serial=$(openssl x509 -in "$work/signer.pem" -noout -serial)
+    serial=${serial#serial=}
+    openssl crl -inform DER -in "$1" -noout -text >"$work/list"
+    mine=no since='' reason=none next=no
+    while read -r line; do
+        case $line in
+            "Serial Number: "*)
+                if test "$mine" = yes; then break; fi
+                if test "${line#*: }" = "$serial"; then mine=yes; fi
+                ;;
+            "Revocation Date: "*) if test "$mine" = yes; then since=$(seconds "${line#*: }"); fi ;;
+            "X509v3 CRL Reason Code:"*) next=yes ;;
+            "Signature Algorithm: "*) if test "$mine" = yes; then break; fi ;;
+            *)
+                if test "$mine$next" = yesyes; then reason=$line; fi
+                next=no
+                ;;
+        esac
+    done <"$work/list"
+    test -n "$since" || return 0
+    test "$since" -gt "$2" || return 0
+    test "$3" = strict || return 1
+    # RFC 3161 §4: after these reasons, tokens made before the revocation stand.
+    case $reason in Unspecified | "Affiliation Changed" | Superseded | "Cessation Of Operation") return 1 ;; esac
+    return 0
+}
+answered() { # OCSP ISSUER SECONDS STRICT NAME: an answer of that time covers the signer (RFC 6960), and is signed
+    ask() {
+        openssl ocsp -respin "$answer" -issuer "$from" -cert "$work/signer.pem" -no_nonce "$@" >"$work/said" 2>&1
+    }
+    answer=$1 from=$2
+    ask -noverify || return 1
+    state='' issued='' until='' since='' reason=none
+    while read -r line; do
+        case $line in
+            # On a line of its own when openssl has complained that the answer is old: that is judged below.
+            good | revoked | "$work/signer.pem: good" | "$work/signer.pem: revoked") state=${line##* } ;;
+            "This Update: "*) issued=$(seconds "${line#*: }") ;;
+            "Next Update: "*) until=$(seconds "${line#*: }") ;;
+            "Revocation Time: "*) since=$(seconds "${line#*: }") ;;
+            "Reason: "*) reason=${line#*: } ;;
+        esac
+    done <"$work/said"
+    case $state in good | revoked) ;; *) return 1 ;; esac
+    test -n "$issued" && test "${until:-$issued}" -ge "$3" || return 1
+    when=$issued
+    if test "$3" -gt "$when"; then when=$3; fi
+    ask -CAfile "$work/root.pem" -no-CApath -no-CAstore -verify_other "$work/chain.pem" -attime "$when" || return 1
+    case $(cat "$work/said") in *"Response verify OK"*) ;; *) return 1 ;; esac
+    test "$state" = revoked || return 0
+    case $reason in unspecified | affiliationChanged | superseded | cessationOfOperation) harmless=yes ;; *) harmless=no ;; esac
+    if test -n "$since" && test "$since" -gt "$3"; then
+        if test "$4$harmless" != strictno; then return 0; fi
+    fi
+    fail "the certificate of $5 is revoked"
+}
+standing() { # FILE SECONDS STRICT NAME: no list or answer kept with the proof revokes the signer
+    known=no
+    for crl in $crls; do
+        issued=$(openssl crl -inform DER -in "$crl" -noout -lastupdate 2>/dev/null) || fail "$crl is not readable"
+        later=$(seconds "${issued#lastUpdate=}")
+        if test "$2" -gt "$later"; then later=$2; fi
+        openssl crl -inform DER -in "$crl" 2>/dev/null | cat "$work/root.pem" - >"$work/lists.pem"
+        if signed_at "$1" "$work/lists.pem" "$later" -crl_check; then
+            known=yes
+            continue
+        fi
+        case $(cat "$work/error") in
+            *"certificate revoked"*)
+                if revoked "$crl" "$2" "$3"; then fail "the certificate of $4 is revoked"; fi
+                known=yes
+                ;;
+        esac # else: not a list for this certificate, or not one of that time
+    done
+    signed_at "$1" "$work/root.pem" "$2" || return 0 # the signer's certificate, for the answers
+    for answer in $answers; do
+        issuer=0
+        while test "$issuer" -lt "$certificates"; do
+            issuer=$((issuer + 1))
+            if answered "$answer" "$work/certificate.$issuer" "$2" "$3" "$4"; then known=yes; fi
+        done
+    done
+    test "$known" = yes || doubt "no revocation data kept here covers the certificate of $4"
+}
+rests_on() { # FILE: notes the digest and the signature of its signer, for the last lines
+    openssl cms -cmsout -print -noout -inform DER -in "$1" >"$work/print" 2>/dev/null || return 0
+    part='' digest_name='' signature_name=''
+    while read -r line; do
+        case $line in
+            digestAlgorithm:*) part=digest ;;
+            signatureAlgorithm:*) part=signature ;;
+            "algorithm: "*)
+                name=${line#algorithm: }
+                case $part in digest) digest_name=${name%% *} ;; signature) signature_name=${name%% *} ;; esac
+                part=''
+                ;;
+        esac
+    done <"$work/print"
+    case $rests in *"$2 "*) ;; *) rests="$rests
+  $2 $signature_name over $digest_name" ;; esac
+}
 
-# 6. The token's certificate is for time-stamping alone.
-token_at "$work/root.pem" "$moment" || fail "the token's certificate is not for time-stamping"
-ok "certificate of the time-stamp authority verified"
+# 4. The seal is over the manifest, under the root, at the time of the first token.
+stamp token.tst
+moment=$time
+now=$(($(date +%s) + 300))
+if signed_at manifest.json.p7s "$work/root.pem" "$moment"; then
+    test "$(digest sha256 "$work/content")" = "$(digest sha256 manifest.json)" || fail "the seal is over another manifest"
+    standing manifest.json.p7s "$moment" plain "the seal"
+    rests_on manifest.json.p7s "seal:"
+    ok "seal verified"
+else
+    too_new manifest.json.p7s || fail "the seal does not verify under this root"
+    doubt "this openssl ($version) cannot check the algorithm of the seal: 3.5 or later can"
+    not_here "the seal was not checked by this openssl"
+fi
 
-# 7. Neither certificate was revoked, by the lists kept with the proof.
-later=$moment
-cat "$work/root.pem" >"$work/lists.pem"
-test -n "$crls" || fail "there is no revocation list"
-for crl in $crls; do
-    openssl crl -inform DER -in "$crl" >>"$work/lists.pem" 2>/dev/null || fail "$crl is not readable"
-    issued=$(openssl crl -inform DER -in "$crl" -noout -lastupdate)
-    issued=$(seconds "${issued#lastUpdate=}")
-    if test "$issued" -gt "$later"; then later=$issued; fi
+# 5. The evidence record leads from exactly these files to the tokens (RFC 4998). It is written again from the path
+#    texts and the tokens, and compared: so nothing else is in it.
+group="$original $rendition manifest.json manifest.json.p7s $second"
+walk() { # PATH_TEXT: sets first (line 1), several, algorithm, value (where it leads), lists (its DER)
+    first='' value='' lists='' several=no
+    while read -r line; do
+        list=''
+        if test -z "$value"; then
+            first=$line
+            case $line in *" "*) several=yes ;; esac
+            set -- "$1" $line
+            case ${#2} in
+                64) algorithm=sha256 length=64 oid=a00b0609608648016503040201 listed_oid=300b0609608648016503040201 ;;
+                128) algorithm=sha3-512 length=128 oid=a00b060960864801650304020a listed_oid=300b060960864801650304020a ;;
+                *) fail "$1 is malformed" ;;
+            esac
+            width=$length
+        else
+            is_hex "$line" "$width" || fail "$1 is malformed"
+        fi
+        joined=$(sorted $value $line)
+        for hash in $line; do
+            is_hex "$hash" "$width" || fail "$1 is malformed"
+            list=$list$(der 04 "$hash")
+        done
+        lists=$lists$(der 30 "$list")
+        case $joined in *" "*) value=$(hash_hex "$algorithm" "$(printf %s "$joined" | tr -d ' ')") ;; *) value=$line ;; esac
+    done <"$1"
+    test -n "$value" || fail "$1 is empty"
+}
+members() { # ALGORITHM: the first list of a tree over the files
+    sorted $(for name in $group; do digest "$1" "$name"; done)
+}
+rehashed_members() { # ALGORITHM HA: H(H(file) and ha), for a hash-tree renewal (RFC 4998 §5.2)
+    sorted $(for name in $group; do hash_hex "$1" "$(digest "$1" "$name")$2"; done)
+}
+walk path.txt
+test "$first" = "$(members "$algorithm")" || fail "the evidence is about other files"
+test "$several" = yes && test "$algorithm" = sha256 || fail "path.txt is malformed"
+echo "token.tst $algorithm $value" >"$work/tokens"
+chain=$(der 30 "$oid$(der a2 "$lists")$(hex_of token.tst)")
+chains='' used=$listed_oid previous=token.tst count=1 trees="
+  first hash tree: $algorithm"
+while test "$renewal_files" -gt 0; do
+    count=$((count + 1)) renewal_files=$((renewal_files - 2))
+    number=$count
+    if test "$count" -lt 10; then number=0$count; fi
+    test -f "renewals/$number.path.txt" && test -f "renewals/$number.tst" || fail "renewals/$number is not complete"
+    before=$algorithm
+    walk "renewals/$number.path.txt"
+    if test "$several" = yes; then
+        # Hash-tree renewal: a new chain, by another algorithm, over the files and all that is older.
+        test "$algorithm" != "$before" || fail "renewals/$number.path.txt keeps the algorithm of the chain before it"
+        chains=$chains$(der 30 "$chain") chain=''
+        expected=$(rehashed_members "$algorithm" "$(hash_hex "$algorithm" "$(der 30 "$chains")")")
+        test "$first" = "$expected" || fail "renewals/$number.path.txt is about other files"
+        case $used in *"$listed_oid"*) ;; *) used=$used$listed_oid ;; esac
+        trees="$trees
+  hash tree renewed by $number: $algorithm"
+    else
+        # Time-stamp renewal: the same chain, over the token before.
+        test "$algorithm" = "$before" || fail "renewals/$number.path.txt has another algorithm than its chain"
+        test "$first" = "$(digest "$algorithm" "$previous")" || fail "renewals/$number.path.txt renews another token"
+    fi
+    previous=renewals/$number.tst
+    echo "$previous $algorithm $value" >>"$work/tokens"
+    chain=$chain$(der 30 "$oid$(der a2 "$lists")$(hex_of "$previous")")
 done
-seal_at "$work/lists.pem" "$later" -crl_check || fail "the seal's certificate is revoked, or no list covers it"
-token_at "$work/lists.pem" "$later" -crl_check || fail "the token's certificate is revoked, or no list covers it"
-ok "neither certificate is revoked"
+test "$renewal_files" -eq 0 || fail "the folder renewals is not complete"
+rebuilt=$(der 30 "020101$(der 30 "$used")$(der 30 "$chains$(der 30 "$chain")")")
+test "$rebuilt" = "$(hex_of evidence.ers)" || fail "evidence.ers is not what the paths and the tokens make"
+ok "the evidence is about these files ($count token(s))"
 
-# 8. The journal entry commits this manifest, and is in the tree of the checkpoint.
+# 6. Each token is about the value of its path, under the root, at its own time; each came after the one before, while
+#    the certificate of that one was still good.
+last='' last_file=''
+while read -r file algorithm value; do
+    stamp "$file"
+    this=$time
+    test "$this" -le "$now" || fail "the token $file is in the future: check the clock of this computer"
+    case $algorithm in sha256) name=0609608648016503040201 ;; *) name=060960864801650304020a ;; esac
+    wanted=$(der 04 "$value")
+    case $imprint in
+        "30$(der 30 "$name")$wanted" | "30$(der 30 "${name}0500")$wanted") ;;
+        *) fail "$file is about another value than its path" ;;
+    esac
+    if signed_at "$file" "$work/root.pem" "$this"; then
+        standing "$file" "$this" strict "$file"
+        rests_on "$file" "$file:"
+    else
+        too_new "$file" || fail "the time-stamp $file does not verify under this root"
+        doubt "this openssl ($version) cannot check the algorithm of $file: 3.5 or later can"
+    fi
+    if test -n "$last"; then
+        test "$this" -ge "$last" || fail "$file is earlier than the token before it"
+        signed_at "$last_file" "$work/root.pem" "$this" || too_new "$last_file" ||
+            doubt "$file came when the certificate of $last_file was no longer good"
+    fi
+    last=$this last_file=$file
+done <"$work/tokens"
+ok "time-stamp token(s) verified, the last of $(utc "$last")"
+
+# 7. The journal entry commits this manifest, and is in the tree of the checkpoint.
 entry=$(cat journal/entry.json)
-case $entry in *"\"manifest_sha256\":\"$(sha256 manifest.json)\""*) ;; *) fail "the journal commits another manifest" ;; esac
+commits="\"manifest_sha256\":\"$(digest sha256 manifest.json)\""
+case $entry in *"$commits"*) ;; *) fail "the journal commits another manifest" ;; esac
 case $entry in *'"event":"deposit:committed"'*) ;; *) fail "the journal entry is not that of a commit" ;; esac
 case $entry in '{"actor":"'*"\"archive_id\":\"$id\",\"at\":\""*) ;; *) fail "the journal names another document" ;; esac
 rest=$(cat journal/inclusion.json)
@@ -210,21 +518,21 @@ rest=${rest#"$hashes"'],"root":"'}
 expected=${rest%%'"'*}
 rest=${rest#"$expected"'","size":'}
 size=${rest%'}'}
-is_number "$node" && is_number "$size" && is_hex "$expected" || fail "journal/inclusion.json is malformed"
+is_number "$node" && is_number "$size" && is_hex "$expected" 64 || fail "journal/inclusion.json is malformed"
 case $hashes in *[!0-9a-f\",]*) fail "journal/inclusion.json is malformed" ;; esac
 test "$node" -lt "$size" || fail "journal/inclusion.json is malformed"
 last=$((size - 1))
 leaf=$({ printf '\000'; cat journal/entry.json; } | openssl dgst -sha256 -r)
 leaf=${leaf%% *}
 for hash in $(echo "$hashes" | tr -d '"' | tr , ' '); do
-    is_hex "$hash" && test "$last" -gt 0 || fail "journal/inclusion.json is malformed"
+    is_hex "$hash" 64 && test "$last" -gt 0 || fail "journal/inclusion.json is malformed"
     if test $((node & 1)) -eq 1 || test "$node" -eq "$last"; then
-        leaf=$(hash_hex "01$hash$leaf")
+        leaf=$(hash_hex sha256 "01$hash$leaf")
         while test $((node & 1)) -eq 0 && test "$node" -gt 0; do
             node=$((node >> 1)) last=$((last >> 1))
         done
     else
-        leaf=$(hash_hex "01$leaf$hash")
+        leaf=$(hash_hex sha256 "01$leaf$hash")
     fi
     node=$((node >> 1)) last=$((last >> 1))
 done
@@ -237,11 +545,73 @@ test "$total" = "$size" && test "$encoded_root" = "$encoded" || fail "the checkp
 test -n "$origin" || fail "journal/checkpoint.txt is malformed"
 ok "the journal entry commits this manifest"
 
-test "$held" -eq 8 || fail "a check was skipped"
+# 8. The checkpoint is signed by the journal's key (C2SP signed note, Ed25519).
+if test -n "$key"; then
+    read -r vkey <"$key" || fail "the journal's key cannot be read"
+    name=${vkey%%+*} public=${vkey#*+}
+    public=${public#*+}
+    printf %s "$public" | basenc -d --base64 >"$work/public" 2>/dev/null || fail "the journal's key is malformed"
+    public=$(hex_of "$work/public")
+    is_hex "$public" 66 && test "${public#01}" != "$public" || fail "the journal's key is malformed"
+    printf %s "302a300506032b6570032100${public#01}" | tr a-f A-F | basenc -d --base16 >"$work/key.der"
+    number=$(hash_hex sha256 "$(printf '%s\n' "$name" >"$work/name"; hex_of "$work/name")$public")
+    number=${number%"${number#????????}"}
+    printf '%s\n%s\n%s\n' "$origin" "$total" "$encoded_root" >"$work/note"
+    signed=no
+    while read -r dash who signature; do
+        test "$dash $who" = "$(printf '\342\200\224') $name" || continue
+        printf %s "$signature" | basenc -d --base64 >"$work/raw" 2>/dev/null || fail "journal/checkpoint.txt is malformed"
+        raw=$(hex_of "$work/raw")
+        test "${raw#"$number"}" != "$raw" || continue
+        printf %s "${raw#"$number"}" | tr a-f A-F | basenc -d --base16 >"$work/signature"
+        openssl pkeyutl -verify -pubin -inkey "$work/key.der" -keyform DER -rawin -in "$work/note" \
+            -sigfile "$work/signature" >/dev/null 2>&1 || fail "the signature of the checkpoint does not verify"
+        signed=yes
+    done <journal/checkpoint.txt
+    test "$signed" = yes || fail "the journal's key did not sign the checkpoint"
+    ok "the checkpoint is signed by the journal's key"
+else
+    not_here "the signature of the checkpoint was not checked: no JOURNAL.vkey was given"
+fi
+
+# 9. What comes along.
+seen=''
+if test -n "$second"; then
+    second_at() { # OPTIONS…
+        openssl cms -verify -binary -inform DER -in "$second" -content manifest.json -no-CApath -no-CAstore \
+            -certfile certificates/seal-mldsa65.pem -out "$work/content" "$@" 2>/dev/null
+    }
+    if test "$major" -eq 3 && test "$minor" -lt 5; then
+        seen="$seen; second seal (ML-DSA-65) not checked by this openssl ($version)"
+    elif second_at -CAfile "$work/root.pem" -attime "$moment"; then
+        rests_on "$second" "second seal:"
+        seen="$seen; second seal verified"
+    elif second_at -no-CAfile -noverify; then
+        seen="$seen; second seal whole, but its own root is not in the file of roots that you gave: not judged"
+    else
+        fail "the second seal (ML-DSA-65) does not verify"
+    fi
+fi
+if test -n "$statement"; then
+    # Nothing dates the statement: its seal is judged without a date, and it adds nothing to the proof.
+    openssl cms -verify -binary -inform DER -in statement.pdf.p7s -content statement.pdf -CAfile "$work/root.pem" \
+        -no-CApath -no-CAstore -certfile "$work/chain.pem" -no_check_time -out "$work/content" 2>/dev/null ||
+        fail "the seal of statement.pdf does not verify under this root"
+    seen="$seen; statement sealed by the archive"
+fi
+if test -n "$anchor"; then seen="$seen; journal/anchor.ers not checked here"; fi
+ok "accompanying files$seen"
+
+test "$held" -eq 9 || fail "a check was skipped"
 echo
+echo "This verdict rests on these algorithms; ask whether they still count on the day you read this:$trees$rests"
+echo "  files, proof.json, journal: sha256; document also sha3-512"
 for one in $fingerprints; do echo "Root certificate, SHA-256: $one"; done
-date=$(date -u -d "@$moment" +%Y-%m-%dT%H:%M:%SZ)
-if test "$given" = yes; then
+date=$(utc "$moment")
+if test -n "$doubts"; then
+    echo "INDETERMINATE: nothing failed, but something is missing to judge:$doubts"
+    exit 3
+elif test "$given" = yes; then
     echo "PASSED under the root certificate that you gave: document $id existed, as it is here, on $date."
 else
     echo "CONSISTENT, NOT YET A PROOF that document $id existed on $date:"
