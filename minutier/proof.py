@@ -90,6 +90,11 @@ def is_original(path: str) -> bool:
     return _ORIGINAL.fullmatch(path) is not None
 
 
+def is_member(path: str) -> bool:
+    """Say whether a file is of the data group that the evidence record is about (RFC 4998 §4.2)."""
+    return path.startswith("document/") or path in (MANIFEST, SEAL, SECOND_SEAL)
+
+
 def is_crl(path: str) -> bool:
     """Say whether a path is that of a revocation list."""
     return _CRL.fullmatch(path) is not None

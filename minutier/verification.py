@@ -24,7 +24,10 @@ FORMAT_PAGE = "docs/format/proof-v2.md"
 
 @dataclass
 class Run:
-    """The inputs, what earlier steps established, and the findings so far."""
+    """The inputs, what earlier steps established, and the findings so far.
+
+    `fingerprints` has the second digest of the data group only, an empty text for other files.
+    """
 
     container: Container
     trust: Trust

@@ -130,14 +130,15 @@ def _is_repeated(run: Run, path: str) -> bool:
 
 
 def _measure(run: Run) -> None:
-    """Read every file once: both digests, the size, and the container's CRC-32."""
+    """Read every file once: digest, size, the container's CRC-32; the second digest of what the evidence is about."""
     for path, entry in run.container.entries.items():
-        first, second, crc, size = hashlib.sha256(), hashlib.sha3_512(), 0, 0
+        digests, crc, size = [hashlib.sha256(), *([hashlib.sha3_512()] if proof.is_member(path) else [])], 0, 0
         for piece in run.container.stream(path):
-            first.update(piece)
-            second.update(piece)
+            for digest in digests:
+                digest.update(piece)
             crc, size = zlib.crc32(piece, crc), size + len(piece)
-        run.fingerprints[path] = Fingerprint(first.hexdigest(), second.hexdigest(), size)
+        first, second = (*(digest.hexdigest() for digest in digests), "")[:2]
+        run.fingerprints[path] = Fingerprint(first, second, size)
         if crc != entry.crc:
             run.failed("CONTAINER_CRC", path, f"{path} was altered inside the container.", f"{FORMAT_PAGE} §1")
 

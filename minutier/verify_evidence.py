@@ -28,10 +28,7 @@ def check_evidence(run: Run) -> None:
     with run.guard(proof.RECORD):
         run.record = record = evidence.decode_record(run.read(proof.RECORD))
         _check_texts(run, record)
-        covered = [path for path in run.container.entries if path.startswith("document/")]
-        covered += [proof.MANIFEST, proof.SEAL]
-        covered += [proof.SECOND_SEAL] if proof.SECOND_SEAL in run.container.entries else []
-        digests = {path: _digests(run, path) for path in covered if path in run.fingerprints}
+        digests = {path: _digests(run, path) for path in run.fingerprints if proof.is_member(path)}
         for path, values in digests.items():
             if values[record.first.algorithm] not in record.first.path[0]:
                 run.failed("EVIDENCE_FILE", path, f"The evidence record is not about this {path}.", "RFC 4998 §4.3")
