@@ -1,7 +1,8 @@
 """Batch files: each token with the leaves of its tree, on every replica (docs/format/evidence-v2.md §5).
 
 With them and the objects of the documents, every evidence record can be built again without the database. They hold
-nothing of a document: no key is needed to read them, and none of their hashes confirms a guess.
+nothing of a document: no key is needed to read them, and none of their hashes confirms a guess. What settles whether a
+token stands, its revocation data, follows in a file of its own (§6).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from storage.database import Connection
 from storage.files import write_durably
 from storage.placing import lock_version, place, require_there
 
-FORMAT = "minutier-evidence-batch/1"
-ROLE = "batch"
+FORMAT, REVOCATION_FORMAT = "minutier-evidence-batch/1", "minutier-revocation/1"
+ROLE, REVOCATION = "batch", "revocation"
 
 
 def batch_key(token_id: str) -> str:
@@ -62,39 +63,76 @@ def store_batch(archive: Archive, token_id: str | None) -> None:
             if not missing_batches(archive, connection, token_id):
                 return
             data = encode_batch(connection, token_id)
-            found = fingerprint_bytes(data)
-            item = StoredObject(token_id, ROLE, batch_key(token_id), found.sha256, found.sha3_512, found.size)
-            catalogue.put_object(connection, item)
-        staged = archive.spool / "batches" / f"{token_id}.json"
-        write_durably(staged, data, mode=0o600)
-        try:
-            versions = [(replica.name, place(archive, replica, item, staged)) for replica in archive.replicas]
-        finally:
-            staged.unlink(missing_ok=True)
-        with archive.database.transaction() as connection:
-            for name, version in versions:
-                catalogue.put_copy(connection, item, name, version.version_id, archive.clock())
+        _put(archive, token_id, ROLE, batch_key(token_id), data)
+
+
+def store_revocation(archive: Archive) -> int:
+    """Put the revocation data of each token that is settled on every replica, locked; gives how many were put.
+
+    Only beside a batch file that is locked: a document rests on it. Raises what the stores raise: what is missing then
+    is put by the next run.
+    """
+    with archive.database.transaction() as connection:
+        rows = connection.execute(
+            "SELECT t.token_id FROM token t JOIN object b ON b.archive_id = t.token_id AND b.role = 'batch'"
+            " AND b.retain_until IS NOT NULL WHERE t.revocation_state <> 'open'"
+            " AND EXISTS (SELECT 1 FROM token_revocation r WHERE r.token_id = t.token_id)"
+            " AND NOT EXISTS (SELECT 1 FROM object o WHERE o.archive_id = t.token_id AND o.role = 'revocation'"
+            " AND o.retain_until IS NOT NULL) ORDER BY t.gen_time"
+        ).fetchall()
+    for row in rows:
+        token_id = str(row["token_id"])
+        with archive.database.exclusive(f"batch {token_id}", wait=True):
+            with archive.database.transaction() as connection:
+                data = encode_revocation(connection, token_id)
+            _put(archive, token_id, REVOCATION, f"_evidence/{token_id}/revocation.json", data)
+        lock_batch(archive, token_id)
+    return len(rows)
+
+
+def encode_revocation(connection: Connection, token_id: str) -> bytes:
+    """Write the revocation file of a token from the catalogue."""
+    rows = connection.execute(
+        "SELECT kind, data FROM token_revocation WHERE token_id = %s ORDER BY sha256", (token_id,)
+    ).fetchall()
+    items = [{"kind": row["kind"], "data": base64.b64encode(bytes(row["data"])).decode()} for row in rows]
+    return canonical.encode({"format": REVOCATION_FORMAT, "token_id": token_id, "items": items})
+
+
+def _put(archive: Archive, token_id: str, role: str, key: str, data: bytes) -> None:
+    found = fingerprint_bytes(data)
+    item = StoredObject(token_id, role, key, found.sha256, found.sha3_512, found.size)
+    with archive.database.transaction() as connection:
+        catalogue.put_object(connection, item)
+    staged = archive.spool / "batches" / f"{token_id}.{role}.json"
+    write_durably(staged, data, mode=0o600)
+    try:
+        versions = [(replica.name, place(archive, replica, item, staged)) for replica in archive.replicas]
+    finally:
+        staged.unlink(missing_ok=True)
+    with archive.database.transaction() as connection:
+        for name, version in versions:
+            catalogue.put_copy(connection, item, name, version.version_id, archive.clock())
 
 
 def lock_batch(archive: Archive, token_id: str | None) -> None:
-    """Lock the batch file of a token to the longest term of the documents that rest on it, with the legal hold."""
+    """Lock the files of a token to the longest term of the documents that rest on it, with the legal hold."""
     if token_id is None:
         return
     with archive.database.exclusive(f"batch {token_id}", wait=True):
         with archive.database.transaction() as connection:
-            term, item = _term(connection, token_id), catalogue.objects(connection, token_id).get(ROLE)
-            copies = [copy for copy in catalogue.copies(connection, token_id) if copy.role == ROLE]
-        if term is None or item is None:
+            term, items = _term(connection, token_id), catalogue.objects(connection, token_id)
+            copies = catalogue.copies(connection, token_id)
+        if term is None:
             return
         late = [copy for copy in copies if copy.locked_until is None or copy.locked_until < term]
         for copy in late:
-            require_there(archive, item, copy)
-            lock_version(archive.replica(copy.replica), item.key, copy.version_id, term)
-        if late:
-            with archive.database.transaction() as connection:
-                catalogue.set_term(connection, token_id, ROLE, term)
-                for copy in late:
-                    catalogue.set_copy(connection, copy, locked_until=term)
+            require_there(archive, items[copy.role], copy)
+            lock_version(archive.replica(copy.replica), items[copy.role].key, copy.version_id, term)
+        with archive.database.transaction() as connection:
+            for copy in late:
+                catalogue.set_term(connection, token_id, copy.role, term)
+                catalogue.set_copy(connection, copy, locked_until=term)
 
 
 def missing_batches(archive: Archive, connection: Connection, token_id: str | None) -> list[str]:

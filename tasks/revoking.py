@@ -6,6 +6,8 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
+from minutier.errors import MinutierError
+from storage.batches import store_revocation
 from storage.bootstrap import current_archive
 from storage.revocation import CompletionReport, complete
 
@@ -18,6 +20,10 @@ def complete_revocation() -> CompletionReport:
     """
     report = complete(current_archive())
     logger = get_run_logger()
+    try:
+        store_revocation(current_archive())
+    except MinutierError as error:  # the next night puts it
+        logger.warning("%s", error)
     for sentence in report.silent:
         logger.warning("%s", sentence)
     logger.info(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import json
 from datetime import timedelta
 
 import pytest
@@ -12,13 +14,14 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from minutier.checkpoint import NoteKey
 from minutier.container import open_container
-from minutier.errors import IntegrityFailureError, ServiceUnavailableError
+from minutier.errors import IntegrityFailureError, MinutierError, ServiceUnavailableError
 from minutier.report import Verdict
 from minutier.trust import Trust
 from minutier.verify import verify
-from storage import journal, proofs, revocation
+from storage import batches, journal, proofs, revocation
 from storage.dev_tsa import issue_token
 from storage.fetching import fetch
+from storage.memory import Fault
 from storage.reception import current
 from storage.revocation_source import RevocationSource
 from storage.sealing import seal_deposit, stamp_batch
@@ -132,6 +135,30 @@ def test_list_and_answer_are_captured_with_the_token_and_again_after_it(rig, pub
     before = len(published.asked)
     assert revocation.complete(rig.archive) == revocation.CompletionReport()
     assert len(published.asked) == before
+
+
+def test_what_settles_a_token_is_put_on_every_replica_and_locked_like_its_documents(rig, published):
+    authority = Authority(rig, published)
+    found = rig.deposit()
+    token_id = found.token_id
+    assert batches.store_revocation(rig.archive) == 0  # nothing settles it yet
+    rig.clock.advance(3600)
+    authority.made_at = rig.clock()
+    assert revocation.complete(rig.archive).confirmed == 1
+    rig.stores[1].fault_hook = lambda _call: Fault.LOST
+    with pytest.raises(MinutierError):
+        batches.store_revocation(rig.archive)
+    rig.stores[1].fault_hook = None
+    assert batches.store_revocation(rig.archive) == 1
+    assert batches.store_revocation(rig.archive) == 0
+    for store in rig.stores:
+        (version,) = store.versions(f"_evidence/{token_id}/revocation.json")
+        value = json.loads(store.open(version.key, version.version_id).read())
+        items = [(item["kind"], base64.b64decode(item["data"])) for item in value["items"]]
+        assert sorted(items) == sorted((row["kind"], bytes(row["data"])) for row in kept(rig, token_id))
+        lock = store.lock_state(version.key, version.version_id)
+        assert lock.legal_hold
+        assert lock.retain_until >= found.retain_until - timedelta(seconds=1)
 
 
 def test_one_question_serves_all_tokens_of_a_path(rig, published):
