@@ -85,7 +85,7 @@ def validate_path(
     §4). Raises IntegrityFailureError `<prefix>_CHAIN`, `<prefix>_REVOKED` or `<prefix>_ALGORITHM`.
     """
     pool = list(intermediates)[:_MAX_CERTIFICATES]
-    path = _climb((leaf,), pool, roots)
+    path = _climb(leaf, pool, roots)
     if path is None:
         raise failure(prefix, "CHAIN", f"{name_of(leaf)} does not lead to any trusted root.", "RFC 5280 §6.1")
     for depth, certificate in enumerate(path):
@@ -99,18 +99,21 @@ def validate_path(
 
 
 def _climb(
-    path: tuple[x509.Certificate, ...], pool: list[x509.Certificate], roots: Sequence[x509.Certificate]
+    leaf: x509.Certificate, pool: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
 ) -> tuple[x509.Certificate, ...] | None:
-    for root in roots:
-        if root not in path and issued(path[-1], root):
-            return (*path, root)
-    if len(path) >= _MAX_DEPTH:
-        return None
-    for candidate in pool:
-        if candidate not in path and issued(path[-1], candidate):
-            longer = _climb((*path, candidate), pool, roots)
-            if longer is not None:
-                return longer
+    """Give the shortest path. Each certificate is looked at once: those of one name and key may all sign each other."""
+    paths, left = [(leaf,)], [item for item in dict.fromkeys(pool) if item != leaf]
+    while paths and len(paths[0]) <= _MAX_DEPTH:
+        for path in paths:
+            root = next((root for root in roots if root not in path and issued(path[-1], root)), None)
+            if root is not None:
+                return (*path, root)
+        longer = []
+        for path in paths:
+            above = [item for item in left if issued(path[-1], item)]
+            left = [item for item in left if item not in above]
+            longer += [(*path, item) for item in above]
+        paths = longer
     return None
 
 
