@@ -53,6 +53,14 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def parse_time(text: str) -> datetime:
+    """Read a time in the one form that `format_time` writes; ValueError for any other."""
+    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    if format_time(moment) != text:
+        raise ValueError("a time is YYYY-MM-DDThh:mm:ssZ")
+    return moment
+
+
 def encode_entry(
     event: Event,
     *,

@@ -280,6 +280,8 @@ def _read_info(token: bytes, signed: cms.SignedData, signature_algorithm: str) -
     imprint.end()
     serial = fields.next().as_integer()
     gen_time = fields.next().as_time()
+    if not 1970 <= gen_time.year < 9999:  # clocks and margins are added to it
+        raise der.DerError("genTime is out of bounds")
     accuracy = _accuracy(fields.optional(der.SEQUENCE))
     ordering = fields.optional(der.BOOLEAN)
     if ordering is not None and not ordering.as_boolean():

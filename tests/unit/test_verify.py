@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minutier import canonical, evidence, kit, proof
+from minutier import canonical, evidence, kit, merkle, proof
 from minutier.__main__ import main
 from minutier.checkpoint import Checkpoint, NoteKey, cosign, sign_checkpoint
 from minutier.errors import BadInputError
@@ -464,3 +464,37 @@ def test_it_runs_as_a_module(tmp_path):
     command = [sys.executable, "-m", "minutier", "verify", bundle, "--trust", trust, "--at", "2026-11-24T00:00:00Z"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stderr) == (0, "")
+
+
+def committed_at(parts, at: str):
+    """Give the parts with the commit entry of another time, alone in a journal that is signed anew."""
+    pki, entry = default_pki(), with_json(parts.entry, at=at)
+    root = merkle.leaf_hash(entry)
+    note = sign_checkpoint(Checkpoint(pki.note_key.name, 1, root), pki.note_key, pki.journal_key.sign)
+    return replace(parts, entry=entry, entry_index=0, tree_size=1, tree_root=root, inclusion_path=[], checkpoint=note)
+
+
+@pytest.mark.parametrize(
+    ("at", "codes"),
+    [
+        ("2001-01-01T00:00:00Z", ["JOURNAL_TIME"]),
+        ("2001-01-01T00:00:00", ["JOURNAL_ENTRY_FORMAT"]),
+        ("2099-01-01", ["JOURNAL_ENTRY_FORMAT"]),
+        ("2099-01-01T01:00:00+01:00", ["JOURNAL_ENTRY_FORMAT"]),
+    ],
+)
+def test_the_time_of_the_commit_has_one_form_and_is_not_before_the_token(tmp_path, at, codes):
+    proof.assemble(committed_at(make_parts(), at), tmp_path / "P.zip")
+    found = verify(tmp_path / "P.zip", trust_of(default_pki()), NOW + timedelta(days=1))
+    assert [finding.code for finding in found.findings] == codes
+
+
+@pytest.mark.parametrize("year", [1, 1969, 9999])
+def test_a_token_of_a_year_without_before_or_after_is_a_finding(tmp_path, year):
+    parts = make_parts()
+    first = evidence.decode_record(parts.record).first
+    token = make_token(default_pki(), make_info(first.root, gen_time=NOW.replace(year=year)))
+    record = evidence.encode_record(evidence.initial_record(first.path, token))
+    proof.assemble(replace(parts, record=record), tmp_path / "P.zip")
+    found = verify(tmp_path / "P.zip", trust_of(default_pki()), NOW + timedelta(days=1))
+    assert "TOKEN_DER" in {finding.code for finding in found.findings}
