@@ -14,14 +14,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minutier import canonical, evidence, kit, merkle, proof
+from minutier import canonical, evidence, kit, proof
 from minutier.__main__ import main
 from minutier.checkpoint import Checkpoint, NoteKey, cosign, sign_checkpoint
 from minutier.errors import BadInputError
 from minutier.report import Verdict
 from minutier.trust import Trust, load_trust
 from minutier.verify import verify
-from tests.support.bundle import ARCHIVE_ID, make_bundle, make_parts, repack, trust_of, unpack, with_json
+from tests.support.bundle import ARCHIVE_ID, committed_at, make_bundle, make_parts, repack, trust_of, unpack, with_json
 from tests.support.ocsp_answers import GOOD, answer, revoked, single
 from tests.support.pki import NOW, default_pki, make_crl, make_info, make_token, new_pki, write_trust
 
@@ -464,14 +464,6 @@ def test_it_runs_as_a_module(tmp_path):
     command = [sys.executable, "-m", "minutier", "verify", bundle, "--trust", trust, "--at", "2026-11-24T00:00:00Z"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stderr) == (0, "")
-
-
-def committed_at(parts, at: str):
-    """Give the parts with the commit entry of another time, alone in a journal that is signed anew."""
-    pki, entry = default_pki(), with_json(parts.entry, at=at)
-    root = merkle.leaf_hash(entry)
-    note = sign_checkpoint(Checkpoint(pki.note_key.name, 1, root), pki.note_key, pki.journal_key.sign)
-    return replace(parts, entry=entry, entry_index=0, tree_size=1, tree_root=root, inclusion_path=[], checkpoint=note)
 
 
 @pytest.mark.parametrize(
