@@ -248,7 +248,8 @@ def _check_statement(run: Run) -> None:
         if found.signing_time > run.at + CLOCK_SKEW:
             run.failed("SEAL_TIME", proof.STATEMENT_SEAL, "The statement is later than the time of judgement.")
         elif run.trust.roots:
-            seal.check_seal(content, signature, run.trust.roots, found.signing_time, run.crls)
+            answers = tuple(run.answers.values())
+            seal.check_seal(content, signature, run.trust.roots, found.signing_time, run.crls, answers)
 
 
 def _certificates(run: Run, path: str) -> tuple[x509.Certificate, ...]:
