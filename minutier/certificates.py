@@ -102,13 +102,14 @@ def _climb(
     leaf: x509.Certificate, pool: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
 ) -> tuple[x509.Certificate, ...] | None:
     """Give the shortest path. Each certificate is looked at once: those of one name and key may all sign each other."""
-    paths, left = [(leaf,)], [item for item in dict.fromkeys(pool) if item != leaf]
+    paths: list[tuple[x509.Certificate, ...]] = [(leaf,)]
+    left = [item for item in dict.fromkeys(pool) if item != leaf]
     while paths and len(paths[0]) <= _MAX_DEPTH:
         for path in paths:
             root = next((root for root in roots if root not in path and issued(path[-1], root)), None)
             if root is not None:
                 return (*path, root)
-        longer = []
+        longer: list[tuple[x509.Certificate, ...]] = []
         for path in paths:
             above = [item for item in left if issued(path[-1], item)]
             left = [item for item in left if item not in above]

@@ -42,7 +42,7 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SealInfo:
-    """What a seal says: its certificate, all embedded ones, the time it claims; whether revocation data covered the path."""
+    """What a seal says: its certificate, all embedded ones, its claimed time; and whether its path was covered."""
 
     signer: x509.Certificate
     certificates: tuple[x509.Certificate, ...]
