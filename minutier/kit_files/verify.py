@@ -341,8 +341,8 @@ class Certificate:
             raise ValueError("a key that is not on the list")
         if not root and self.signature not in SIGNATURES:
             raise ValueError("a certificate signed by an algorithm that is not on the list")
-        hashed = SIGNATURES.get(self.signature, ("", None))[1]
-        return names if root or hashed is None else [*names, hashed]
+        family, hashed = SIGNATURES.get(self.signature, ("", None))
+        return names if root else [*names, family, *([hashed] if hashed else [])]
 
 
 def read_pem(data: bytes) -> list[Certificate]:

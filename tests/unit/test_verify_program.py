@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -22,13 +22,27 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minutier import proof
+from minutier import evidence, proof
 from minutier.container import pack
+from minutier.proof import ProofParts
 from minutier.report import Report
 from minutier.seal import seal
 from minutier.verify import verify
 from tests.support.bundle import ARCHIVE_ID, committed_at, make_bundle, make_parts, repack, trust_of, unpack, with_json
-from tests.support.pki import NOW, TIME_STAMPING, Pki, default_pki, issue, make_crl, new_key, new_pki, write_trust
+from tests.support.pki import (
+    NOW,
+    TIME_STAMPING,
+    Pki,
+    default_pki,
+    issue,
+    make_crl,
+    make_info,
+    make_token,
+    new_key,
+    new_pki,
+    rsa_key,
+    write_trust,
+)
 from tests.support.renewed import (
     DAY,
     Renewal,
@@ -189,6 +203,28 @@ def test_misuse_is_said_without_a_traceback(arguments, tmp_path):
 def test_the_commit_is_not_before_the_token(judge, tmp_path, at, code):
     proof.assemble(committed_at(make_parts(), at), tmp_path / "P.zip")
     assert codes(judge(tmp_path / "P.zip")[1]) == {(code, proof.ENTRY)}
+
+
+def under_rsa(bits: int) -> ProofParts:
+    """Give a proof whose token is ECDSA, by an authority whose certificate an RSA key signed."""
+    pki, middle_key, key, parts = default_pki(), rsa_key(bits), new_key(), make_parts()
+    middle = issue("Middle", middle_key, issuer=(pki.root, pki.root_key), ca=True)
+    tsa = issue("Below", key, issuer=(middle, middle_key), eku=TIME_STAMPING)
+    first = evidence.decode_record(parts.record).first
+    token = make_token(pki, make_info(first.root), certificate=tsa, key=key, embedded=[tsa, middle])
+    record = evidence.encode_record(evidence.initial_record(first.path, token))
+    lists = {"root": pki.crl, "middle": make_crl(middle, middle_key)}
+    crls = {name: crl.public_bytes(Encoding.DER) for name, crl in lists.items()}
+    return dataclasses.replace(parts, record=record, token_chain=[tsa, middle], crls=crls)
+
+
+@pytest.mark.parametrize(("at", "ended"), [("2033-12-31", set()), ("2034-01-01", {("ALGORITHM_ENDED", proof.TOKEN)})])
+def test_the_signatures_of_authorities_end_too(judge, tmp_path, at, ended):
+    proof.assemble(under_rsa(3072), tmp_path / "P.zip")
+    moment = f"{at}T00:00:00+00:00"
+    assert codes(judge(tmp_path / "P.zip", at=moment)[1]) == ended
+    found = verify(tmp_path / "P.zip", trust_of(default_pki()), datetime.fromisoformat(moment))
+    assert {(finding.code, finding.where) for finding in found.findings} == ended
 
 
 # --- held against the verifier of the package
