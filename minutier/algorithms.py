@@ -44,7 +44,14 @@ _SIGNATURES = {
     "1.2.840.113549.1.1.12": ("rsa", "sha384"),
     "1.2.840.113549.1.1.13": ("rsa", "sha512"),
 }
-_FAMILIES = {"rsa": "rsa-pkcs1", _RSA: "rsa-pkcs1", _PSS: "rsa-pss", _ED25519: "ed25519"}
+_FAMILIES = {
+    "rsa": "rsa-pkcs1",
+    _RSA: "rsa-pkcs1",
+    _PSS: "rsa-pss",
+    _ED25519: "ed25519",
+    "1.3.101.113": "ed448",
+    ML_DSA_65: "ml-dsa-65",
+}
 _CURVES = {"secp256r1", "secp384r1", "secp521r1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"}
 _RSA_BITS, _OLD_RSA_BITS = 3000, 2048
 # ETSI TS 119 312 V2.1.1: RSA below 3000 bits counted until this day.
@@ -132,11 +139,18 @@ def key_names(key: CertificatePublicKeyTypes, signature_algorithm: str) -> set[s
 
     `signature_algorithm` is the dotted one that `verify_signature` gave.
     """
+    return {signature_name(signature_algorithm)} | size_names(key)
+
+
+def signature_name(signature_algorithm: str) -> str:
+    """Give the name under which a dotted signature algorithm has an end; the dotted one itself when it has none."""
     family, _ = _SIGNATURES.get(signature_algorithm, (signature_algorithm, ""))
-    names = {_FAMILIES.get(family, family)}
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < _RSA_BITS:
-        names.add("rsa-2048")
-    return names
+    return _FAMILIES.get(family, family)
+
+
+def size_names(key: CertificatePublicKeyTypes) -> set[str]:
+    """Give `rsa-2048` for an RSA key below 3000 bits, else nothing."""
+    return {"rsa-2048"} if isinstance(key, rsa.RSAPublicKey) and key.key_size < _RSA_BITS else set()
 
 
 def verify_signature(

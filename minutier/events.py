@@ -53,6 +53,17 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def parse_time(text: str) -> datetime:
+    """Read a time in the one form that `format_time` writes; ValueError for any other."""
+    try:
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        if format_time(moment) == text:
+            return moment
+    except ValueError:
+        pass
+    raise ValueError("a time is YYYY-MM-DDThh:mm:ssZ")
+
+
 def encode_entry(
     event: Event,
     *,

@@ -115,6 +115,11 @@ def renewal_paths(number: int) -> tuple[str, str]:
     return (PATH_TEXT, TOKEN) if number == 1 else (f"renewals/{number:02d}.path.txt", f"renewals/{number:02d}.tst")
 
 
+def statement_mark(manifest: bytes) -> bytes:
+    """Give the text that binds a statement to its proof: it is in the metadata of the PDF, in clear."""
+    return b"manifest.json sha256:" + hashlib.sha256(manifest).hexdigest().encode()
+
+
 def evidence_files(record: evidence.EvidenceRecord) -> dict[str, bytes]:
     """Give the text and the token of each archive time-stamp, by path."""
     files: dict[str, bytes] = {}

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from minutier import algorithms, certificates, cms, der
+from minutier.ocsp import OcspResponse
 
 MAX_SEAL_BYTES = 256 * 1024
 SEAL_PREFIX, SECOND_PREFIX = "SEAL", "SEAL2"
@@ -41,7 +42,7 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SealInfo:
-    """What a seal says: its certificate, all embedded ones, the time it claims, and whether CRLs covered the path."""
+    """What a seal says: its certificate, all embedded ones, its claimed time; and whether its path was covered."""
 
     signer: x509.Certificate
     certificates: tuple[x509.Certificate, ...]
@@ -116,12 +117,13 @@ def check_seal(
     roots: Sequence[x509.Certificate],
     at: datetime,
     crls: Sequence[x509.CertificateRevocationList] = (),
+    ocsp: Sequence[OcspResponse] = (),
 ) -> SealInfo:
     """Check the seal over `content`, with the path of its certificate to one of `roots` at `at` (the token's genTime).
 
     Raises IntegrityFailureError as `inspect_seal`, and SEAL_TIME, SEAL_CHAIN, SEAL_REVOKED.
     """
-    return _check(content, signature, roots, at, crls, SEAL_PREFIX)
+    return _check(content, signature, roots, at, crls, ocsp, SEAL_PREFIX)
 
 
 def check_second_seal(
@@ -130,9 +132,10 @@ def check_second_seal(
     roots: Sequence[x509.Certificate],
     at: datetime,
     crls: Sequence[x509.CertificateRevocationList] = (),
+    ocsp: Sequence[OcspResponse] = (),
 ) -> SealInfo:
     """Check a second seal over `content` as `check_seal` does the first, under roots of its own; errors SEAL2_*."""
-    return _check(content, signature, roots, at, crls, SECOND_PREFIX)
+    return _check(content, signature, roots, at, crls, ocsp, SECOND_PREFIX)
 
 
 def _check(
@@ -141,13 +144,14 @@ def _check(
     roots: Sequence[x509.Certificate],
     at: datetime,
     crls: Sequence[x509.CertificateRevocationList],
+    ocsp: Sequence[OcspResponse],
     prefix: str,
 ) -> SealInfo:
     found = _inspect(content, signature, prefix)
     if found.signing_time > at + _CLOCK_SKEW:
         message = f"The seal claims {found.signing_time:%Y-%m-%dT%H:%M:%SZ}, after the token that dates it."
         raise certificates.failure(prefix, "TIME", message, "ETSI EN 319 102-1 §5.5")
-    path = certificates.validate_path(found.signer, found.certificates, roots, at, crls, prefix=prefix)
+    path = certificates.validate_path(found.signer, found.certificates, roots, at, crls, prefix=prefix, ocsp=ocsp)
     return SealInfo(found.signer, found.certificates, found.signing_time, path.revocation_known)
 
 

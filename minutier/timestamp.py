@@ -40,7 +40,7 @@ MAX_RESPONSE_BYTES = 256 * 1024
 _PREFIX = "TOKEN"
 _GRANTED = 0
 # Room on both sides for what is added to a genTime, or taken from it: `datetime` ends in 1 and 9999.
-_YEARS = (1950, 9000)
+_YEARS = (1970, 9000)
 
 
 @dataclass(frozen=True, slots=True)

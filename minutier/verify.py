@@ -238,19 +238,23 @@ def _tokens(run: Run) -> list[timestamp.TimestampToken]:
 
 
 def _check_statement(run: Run) -> None:
-    """The page for people is sealed too; it is dated by its seal alone, since it says nothing that was not verified."""
+    """The page for people is sealed, and is about this manifest; it is dated by its seal alone."""
     present = [path for path in (proof.STATEMENT, proof.STATEMENT_SEAL) if path in run.container.entries]
     if len(present) == 1:
         run.failed("FILE_MISSING", present[0], "The statement and its seal come together.")
     if len(present) != 2:
         return
     content, signature = run.read(proof.STATEMENT), run.read(proof.STATEMENT_SEAL)
+    # The archive seals other things than statements, and statements of other documents.
+    if not content.startswith(b"%PDF-") or proof.statement_mark(run.read(proof.MANIFEST)) not in content:
+        run.failed("STATEMENT_MISMATCH", proof.STATEMENT, "The statement is not about this document.")
     with run.guard(proof.STATEMENT_SEAL):
         found = seal.inspect_seal(content, signature)
         if found.signing_time > run.at + CLOCK_SKEW:
             run.failed("SEAL_TIME", proof.STATEMENT_SEAL, "The statement is later than the time of judgement.")
         elif run.trust.roots:
-            seal.check_seal(content, signature, run.trust.roots, found.signing_time, run.crls)
+            answers = tuple(run.answers.values())
+            seal.check_seal(content, signature, run.trust.roots, found.signing_time, run.crls, answers)
 
 
 def _certificates(run: Run, path: str) -> tuple[x509.Certificate, ...]:

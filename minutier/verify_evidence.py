@@ -154,15 +154,21 @@ def rests_on(stamp: ArchiveTimestamp, token: TimestampToken) -> set[str]:
 
 
 def token_algorithms(token: TimestampToken) -> set[str]:
-    """Give the names of the algorithms of a token and of the certificates below the root."""
+    """Give the names of the algorithms of a token, of its certificates, and of the path to its root if it was judged.
+
+    Nothing rests on the signature of a root: its key alone counts.
+    """
     names = {token.imprint_algorithm, token.digest_name}
     names |= algorithms.key_names(token.signer.public_key(), token.signature_algorithm)
-    for certificate in (token.signer, *(item for item in token.certificates if item.issuer != item.subject)):
-        names |= certificate_algorithms(certificate)
+    for certificate in {token.signer, *token.certificates, *token.path}:
+        names |= algorithms.size_names(certificate.public_key())
+        if certificate.issuer != certificate.subject and certificate not in token.path[-1:]:
+            names |= certificate_algorithms(certificate)
     return names
 
 
 def certificate_algorithms(certificate: x509.Certificate) -> set[str]:
-    """Give the name of the hash that signs a certificate; EdDSA and ML-DSA have their own."""
+    """Give the names of the signature on a certificate and of its hash; EdDSA and ML-DSA have their own."""
     used = certificate.signature_hash_algorithm
-    return {used.name.replace("-", "_")} if used is not None else set()
+    names = {algorithms.signature_name(certificate.signature_algorithm_oid.dotted_string)}
+    return names | ({used.name.replace("-", "_")} if used is not None else set())

@@ -9,10 +9,9 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
 
 from minutier import canonical, checkpoint, evidence, merkle, proof
-from minutier.events import ENTRY_FORMAT, Event
+from minutier.events import ENTRY_FORMAT, Event, parse_time
 from minutier.fingerprint import fingerprint_bytes
 from minutier.verification import CLOCK_SKEW, Run, as_object, list_of, number_of, text_of
 from minutier.verify_evidence import by_algorithm, check_stamps
@@ -43,9 +42,7 @@ def _check_entry(run: Run, data: bytes) -> None:
         run.failed("JOURNAL_MANIFEST", proof.ENTRY, "The journal entry commits another manifest.")
     if run.manifest is not None and entry.get("safe") != run.manifest["safe"]:
         run.failed("JOURNAL_SAFE", proof.ENTRY, "The journal entry names another safe than the manifest.")
-    committed_at = datetime.fromisoformat(text_of(entry, "at"))
-    if committed_at.tzinfo is None:
-        raise ValueError("at has no zone")
+    committed_at = parse_time(text_of(entry, "at"))
     if run.token is not None and committed_at < run.token.gen_time - run.token.accuracy - CLOCK_SKEW:
         run.failed("JOURNAL_TIME", proof.ENTRY, "The document was committed before its token says that it existed.")
 

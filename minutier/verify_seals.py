@@ -19,7 +19,9 @@ def check_seals(run: Run) -> None:
         run.seal = seal.inspect_seal(content, signature)
         run.facts["sealed_by"] = certificates.name_of(run.seal.signer)
         if run.trust.roots:
-            run.seal = seal.check_seal(content, signature, run.trust.roots, moment, run.crls)
+            run.seal = seal.check_seal(
+                content, signature, run.trust.roots, moment, run.crls, tuple(run.answers.values())
+            )
     run.note_trust(proof.SEAL, known=run.seal is None or run.seal.revocation_known)
     year = run.trust.second_seal_from
     required = year is not None and moment.year >= year
@@ -37,7 +39,8 @@ def _check_second(run: Run, content: bytes, *, required: bool) -> None:
         run.second = seal.inspect_second_seal(content, signature)
         run.facts["second_sealed_by"] = certificates.name_of(run.second.signer)
         if run.trust.second_roots:
-            run.second = seal.check_second_seal(content, signature, run.trust.second_roots, moment, run.crls)
+            roots, answers = run.trust.second_roots, tuple(run.answers.values())
+            run.second = seal.check_second_seal(content, signature, roots, moment, run.crls, answers)
             if not run.second.revocation_known:
                 message = "No usable revocation list covers the certificate of the second seal at the token's time."
                 run.unknown("REVOCATION_UNKNOWN", proof.SECOND_SEAL, message, "ETSI EN 319 102-1 §5.2.5")

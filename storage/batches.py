@@ -21,6 +21,8 @@ from storage.placing import lock_version, place, require_there
 
 FORMAT, REVOCATION_FORMAT = "minutier-evidence-batch/1", "minutier-revocation/1"
 ROLE, REVOCATION = "batch", "revocation"
+STAGING = "batches"
+"""The folder of the spool where batch files wait for the stores."""
 
 
 def batch_key(token_id: str) -> str:
@@ -104,7 +106,7 @@ def _put(archive: Archive, token_id: str, role: str, key: str, data: bytes) -> N
     item = StoredObject(token_id, role, key, found.sha256, found.sha3_512, found.size)
     with archive.database.transaction() as connection:
         catalogue.put_object(connection, item)
-    staged = archive.spool / "batches" / f"{token_id}.{role}.json"
+    staged = archive.spool / STAGING / f"{token_id}.{role}.json"
     write_durably(staged, data, mode=0o600)
     try:
         versions = [(replica.name, place(archive, replica, item, staged)) for replica in archive.replicas]

@@ -1,9 +1,9 @@
-"""Seals that a revocation overtook before a token dated them: no verifier accepts these, so they are made again."""
+"""Seals that no longer stand when a token is asked for: no verifier accepts these, so they are made again."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from minutier import cms
@@ -35,22 +35,23 @@ def journal_seals(
 
 
 def with_standing_seals(archive: Archive, waiting: Sequence[Deposit]) -> list[Deposit]:
-    """Give SEALED deposits as they are, or sealed again over the same manifest where their key is revoked by now.
+    """Give SEALED deposits as they are, or sealed again over the same manifest where their key no longer stands.
 
     Raises PolicyRefusedError (`SEAL_KEY_NOT_ACTIVE`) when there is no other key yet: they wait.
     """
     with archive.database.transaction() as connection:
         revoked = _revoked(connection)
-    return [_sealed_again(archive, deposit) if _signers(deposit, revoked) else deposit for deposit in waiting]
+    now = archive.clock()
+    return [_sealed_again(archive, deposit) if _overtaken(deposit, revoked, now) else deposit for deposit in waiting]
 
 
 def require_standing_seals(connection: Connection, deposits: Sequence[Deposit], gen_time: datetime) -> None:
-    """Refuse a token over seals whose key was revoked meanwhile; ServiceUnavailableError (`SEAL_KEY_REVOKED`)."""
+    """Refuse a token over seals whose key did not stand any more; ServiceUnavailableError (`SEAL_KEY_REVOKED`)."""
     gone = {sha256: since for sha256, since in _revoked(connection).items() if since <= gen_time}
-    if any(_signers(deposit, gone) for deposit in deposits):
+    if any(_overtaken(deposit, gone, gen_time) for deposit in deposits):
         raise ServiceUnavailableError(
             "SEAL_KEY_REVOKED",
-            "The sealing key was revoked while the time-stamp was asked for.",
+            "The sealing key was revoked, or its certificate ended, while the time-stamp was asked for.",
             remedy="Nothing is lost: run the same command again, the seal is made with the new key.",
         )
 
@@ -59,25 +60,25 @@ def _revoked(connection: Connection) -> dict[str, datetime]:
     return {key.sha256: key.revoked_at for key in seal_keys.keys(connection) if key.revoked_at is not None}
 
 
-def _signers(deposit: Deposit, among: dict[str, datetime]) -> set[str]:
-    """Give the keys of a deposit's seals that are among some; nothing is read when there are none."""
-    if not among:
-        return set()
+def _overtaken(deposit: Deposit, revoked: Collection[str], at: datetime) -> str:
+    """Say why the seals of a deposit do not stand at a time: `revoked`, `ended` (the certificate), or nothing."""
     seals = ((deposit.seal, SEAL_PREFIX), (deposit.second_seal, SECOND_PREFIX))
-    found = {seal_keys.fingerprint(cms.parse(data, prefix).signer) for data, prefix in seals if data is not None}
-    return found & set(among)
+    signers = [cms.parse(data, prefix).signer for data, prefix in seals if data is not None]
+    if any(seal_keys.fingerprint(each) in revoked for each in signers):
+        return "revoked"
+    return "ended" if any(each.not_valid_after_utc < at for each in signers) else ""
 
 
 def _sealed_again(archive: Archive, deposit: Deposit) -> Deposit:
     with claimed(archive, deposit.archive_id, "SEALED") as held:
         if held is not None and held.manifest is not None:
             with archive.database.transaction() as connection:
-                overtaken = _signers(held, _revoked(connection))
-            if overtaken:
-                now = archive.clock()
+                revoked = _revoked(connection)
+            now = archive.clock()
+            if why := _overtaken(held, revoked, now):
                 sealed, second = seal_manifest(archive, held.manifest, now, held.archive_id)
                 with archive.database.transaction() as connection:
-                    details = journal_seals(connection, held.manifest, sealed, second) | {"again": "revoked"}
+                    details = journal_seals(connection, held.manifest, sealed, second) | {"again": why}
                     catalogue.advance(
                         connection,
                         held,

@@ -199,6 +199,16 @@ def not_active(connection: Connection, certificate: x509.Certificate) -> PolicyR
     )
 
 
+def ended(certificate: x509.Certificate) -> PolicyRefusedError:
+    """Say that a certificate has ended: no verifier would accept what it seals from then on."""
+    return PolicyRefusedError(
+        "SEAL_KEY_NOT_ACTIVE",
+        f"The certificate of the sealing key {fingerprint(certificate)[:PREFIX]} ended on"
+        f" {certificate.not_valid_after_utc:%Y-%m-%d}.",
+        remedy="Run `minutier key rotate`; where the settings name the key, name the new one first.",
+    )
+
+
 def count(connection: Connection) -> list[KeyCount]:
     """Compare the count of each key with the journal, in one snapshot; reads the whole journal once.
 

@@ -60,11 +60,20 @@ class Sealer:
     def seal(self, content: bytes, at: datetime, act: str, archive_id: str = "") -> Sealed:
         """Seal `content` for an act (`manifest`, `attestation`…); the act then calls `journaled` in its transaction.
 
-        Raises PolicyRefusedError (`SEAL_KEY_NOT_ACTIVE`) when the key may not seal, and what the key's device raises.
+        Raises PolicyRefusedError (`SEAL_KEY_NOT_ACTIVE`) when the key may not seal or its certificate has ended, and
+        what the key's device raises.
         """
+        if self._ended(at):
+            with self._lock:
+                self._signer = None  # rotated by another process, perhaps: look again, once
+            if self._ended(at):
+                raise seal_keys.ended(self.chain[0])
         signer, number = self._reserve(act, archive_id)
         made = (seal if self._kind == seal_keys.SEAL else second_seal)(content, signer, at)
         return Sealed(made, signer.chain[0], self._kind, number)
+
+    def _ended(self, at: datetime) -> bool:
+        return self.chain[0].not_valid_after_utc < at
 
     def _opened(self) -> Signer:
         with self._lock:

@@ -70,13 +70,17 @@ Block = Heading | Fields | Both | Notice | Grid
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A document: its titles, the line below them, its blocks, and the line at the foot of each page."""
+    """A document: its titles, the line below them, its blocks, the line at the foot of each page; its subject, if any.
+
+    The subject is in the file's metadata (XMP), in clear.
+    """
 
     title_fr: str
     title_en: str
     subtitle: str
     blocks: Sequence[Block]
     foot: str
+    subject: str | None = None
 
 
 def draw(sheet: Sheet) -> bytes:
@@ -93,6 +97,7 @@ def draw(sheet: Sheet) -> bytes:
     document = SimpleDocTemplate(
         target, pagesize=A4, leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=42, bottomMargin=46, invariant=1,
         title=f"{sheet.title_fr} / {sheet.title_en}", author="Minutier", lang="fr-FR", initialFontName=_PLAIN,
+        subject=sheet.subject,
     )  # fmt: skip
 
     def finish(canvas: Any, _: Any) -> None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from minutier import canonical, evidence, timestamp
 from minutier.certificates import name_of
 from minutier.events import format_time
-from minutier.proof import ProofParts
+from minutier.proof import ProofParts, statement_mark
 from tasks.pages import Block, Both, Fields, Heading, Notice, Sheet, draw
 
 _DEVELOPMENT = "no legal value"
@@ -86,6 +86,7 @@ def make_statement(parts: ProofParts, at: datetime) -> bytes:
             f"Document {described['archive_id']}",
             blocks,
             "Cette fiche répète ce que disent les fichiers de la preuve. / It repeats what the files of the proof say.",
+            statement_mark(parts.manifest).decode(),
         )
     )
 

@@ -341,8 +341,8 @@ class Certificate:
             raise ValueError("a key that is not on the list")
         if not root and self.signature not in SIGNATURES:
             raise ValueError("a certificate signed by an algorithm that is not on the list")
-        hashed = SIGNATURES.get(self.signature, ("", None))[1]
-        return names if root or hashed is None else [*names, hashed]
+        family, hashed = SIGNATURES.get(self.signature, ("", None))
+        return names if root else [*names, family, *([hashed] if hashed else [])]
 
 
 def read_pem(data: bytes) -> list[Certificate]:
@@ -1022,6 +1022,11 @@ class Check:
                 self.add("JOURNAL_MANIFEST", where, "The entry commits another manifest.")
             if self.manifest is not None and entry["safe"] != self.manifest["safe"]:
                 self.add("JOURNAL_SAFE", where, "The entry names another safe than the manifest.")
+            committed = datetime.strptime(entry["at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            if utc(committed) != entry["at"]:
+                raise ValueError("a time is YYYY-MM-DDThh:mm:ssZ")
+            if self.tokens and committed < self.tokens[0].time - self.tokens[0].accuracy - SKEW:
+                self.add("JOURNAL_TIME", where, "The document was committed before its token says that it existed.")
         where = "journal/inclusion.json"
         with self.guard(where, "INCLUSION"):
             found = canonical(self.file(where), "minutier-inclusion/1")
@@ -1048,16 +1053,19 @@ class Check:
                 self.facts.update({"journal": origin, "journal_size": str(size)})
                 if (size, root.hex()) != (found["size"], found["root"]):
                     self.add("INCLUSION_CHECKPOINT", where, "The inclusion proof is for another checkpoint.")
+        anchored = False
         if "journal/anchor.ers" in self.measured:
             where = "journal/anchor.ers"
             with self.guard(where, "EVIDENCE"):
                 chains = read_record(self.file(where))
                 self.about(where, chains, ["journal/entry.json", "journal/checkpoint.txt"])
                 stamps = [stamp for chain in chains for stamp in chain]
-                self.dated(stamps, [where] * len(stamps), self.pem("certificates/tsa.pem"))
-        elif self.ended(["sha256"], self.at):
-            self.add("JOURNAL_ALGORITHM_ENDED", "journal/checkpoint.txt", "SHA-256 no longer counts, and no anchor "
-                     "binds the journal to another hash.", "INDETERMINATE")  # fmt: skip
+                tokens = self.dated(stamps, [where] * len(stamps), self.pem("certificates/tsa.pem"))
+                # In time: made while the tree of SHA-256 still stood.
+                anchored = bool(tokens) and not self.ended(["sha256"], tokens[0].time)
+        if self.ended(["sha256"], self.at) and not anchored:
+            self.add("JOURNAL_ALGORITHM_ENDED", "journal/inclusion.json", "SHA-256 no longer counts, and no anchor "
+                     "bound the journal to another hash in time.", "INDETERMINATE")  # fmt: skip
 
     # 8. The checkpoint.
     def checkpoint(self) -> None:
@@ -1159,6 +1167,10 @@ class Check:
             elif not any(item.subject == crl.issuer and self.list_signed(crl, item) for item in dict.fromkeys(issuers)):
                 self.add("CRL_SIGNATURE", name, f"{name} is not signed by an issuer of this proof.")
         if "statement.pdf" in self.measured:
+            mark = "manifest.json sha256:" + hashlib.sha256(self.file("manifest.json")).hexdigest()
+            page = self.file("statement.pdf")
+            if not page.startswith(b"%PDF-") or mark.encode() not in page:
+                self.add("STATEMENT_MISMATCH", "statement.pdf", "The statement is not about this document.")
             with self.guard("statement.pdf.p7s", "SEAL", "DER"):
                 signed = Signed(self.file("statement.pdf.p7s"), CT_DATA, self.file("statement.pdf"), [])
                 signed.check_purpose(stamps=False)

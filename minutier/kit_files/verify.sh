@@ -233,7 +233,7 @@ take() { # cuts one DER element (of less than 128 bytes) off the front of `info`
     done
     info=$rest
 }
-stamp() { # TOKEN: what it states (TSTInfo, RFC 3161 §2.4.2): sets imprint, in DER, and time, in seconds
+stamp() { # TOKEN: what it states (TSTInfo, RFC 3161 §2.4.2): sets imprint, in DER, time and accuracy, in seconds
     openssl cms -verify -noverify -nosigs -inform DER -in "$1" -certfile "$work/chain.pem" -out "$work/info" \
         2>/dev/null || fail "$1 is not readable"
     info=$(hex_of "$work/info")
@@ -256,6 +256,12 @@ stamp() { # TOKEN: what it states (TSTInfo, RFC 3161 §2.4.2): sets imprint, in 
     done
     test "${#date}" -eq 19 || fail "$1 has no time"
     time=$(seconds "$date UTC")
+    accuracy=0 # in whole seconds
+    case $info in 30*) ;; *) return 0 ;; esac
+    take "$1"
+    info=$content
+    case $info in 02*) take "$1"; accuracy=$content ;; esac
+    case ${#accuracy} in [1246]) accuracy=$((0x$accuracy)) ;; *) fail "$1 is not readable" ;; esac
 }
 signed_at() { # FILE CAFILE SECONDS OPTIONS…: the token or the seal verifies, -cades: under the certificate it names
     signature=$1 authority=$2 at=$3
@@ -388,7 +394,7 @@ rests_on() { # FILE: notes the digest and the signature of its signer, for the l
 
 # 4. The seal is over the manifest, under the root, at the time of the first token.
 stamp token.tst
-moment=$time
+moment=$time margin=$((accuracy + 301)) # five minutes, and what is cut off of a second
 now=$(($(date +%s) + 300))
 if signed_at manifest.json.p7s "$work/root.pem" "$moment"; then
     test "$(digest sha256 "$work/content")" = "$(digest sha256 manifest.json)" || fail "the seal is over another manifest"
@@ -509,6 +515,13 @@ commits="\"manifest_sha256\":\"$(digest sha256 manifest.json)\""
 case $entry in *"$commits"*) ;; *) fail "the journal commits another manifest" ;; esac
 case $entry in *'"event":"deposit:committed"'*) ;; *) fail "the journal entry is not that of a commit" ;; esac
 case $entry in '{"actor":"'*"\"archive_id\":\"$id\",\"at\":\""*) ;; *) fail "the journal names another document" ;; esac
+committed=${entry#*"\"archive_id\":\"$id\",\"at\":\""}
+committed=${committed%%'"'*}
+case $committed in
+    [0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]Z) ;;
+    *) fail "journal/entry.json is malformed" ;;
+esac
+test "$(seconds "$committed")" -ge $((moment - margin)) || fail "the journal entry is older than the first token"
 rest=$(cat journal/inclusion.json)
 rest=${rest#'{"format":"minutier-inclusion/1","index":'}
 node=${rest%%,*}
@@ -597,6 +610,9 @@ if test -n "$statement"; then
     openssl cms -verify -binary -inform DER -in statement.pdf.p7s -content statement.pdf -CAfile "$work/root.pem" \
         -no-CApath -no-CAstore -certfile "$work/chain.pem" -no_check_time -out "$work/content" 2>/dev/null ||
         fail "the seal of statement.pdf does not verify under this root"
+    # Its metadata name the manifest: the archive has sealed statements of other documents, too.
+    mark=$(printf 'manifest.json sha256:%s' "$(digest sha256 manifest.json)" | basenc --base16 -w0 | tr A-F a-f)
+    case $(hex_of statement.pdf) in 255044462d*"$mark"*) ;; *) fail "statement.pdf is about another document" ;; esac
     seen="$seen; statement sealed by the archive"
 fi
 if test -n "$anchor"; then seen="$seen; journal/anchor.ers not checked here"; fi

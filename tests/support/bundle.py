@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -109,6 +110,14 @@ def make_parts(
         second_seal=second_sealed,
         second_chain=[*second.chain, second.root] if second else (),
     )
+
+
+def committed_at(parts: ProofParts, at: str) -> ProofParts:
+    """Give the parts with the commit entry of another time, alone in a journal signed by the default PKI."""
+    pki, entry = default_pki(), with_json(parts.entry, at=at)
+    root = merkle.leaf_hash(entry)
+    note = sign_checkpoint(Checkpoint(pki.note_key.name, 1, root), pki.note_key, pki.journal_key.sign)
+    return replace(parts, entry=entry, entry_index=0, tree_size=1, tree_root=root, inclusion_path=[], checkpoint=note)
 
 
 def proof_token(response: bytes) -> bytes:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from minutier import algorithms, evidence
 from minutier.evidence import ArchiveTimestamp, EvidenceRecord
-from minutier.proof import ProofParts, assemble
+from minutier.proof import ProofParts, assemble, statement_mark
 from minutier.seal import seal
 from minutier.trust import Trust
 from tests.support.bundle import make_parts, trust_of
@@ -30,7 +30,6 @@ from tests.support.pki import (
     new_second_signer,
 )
 
-STATEMENT = b"%PDF-1.7 what was verified, for people\n" * 10
 STAMP_RENEWED, TREE_RENEWED = NOW + timedelta(days=100), NOW + timedelta(days=200)
 FULL_JUDGED_AT = NOW + timedelta(days=201)
 
@@ -68,6 +67,11 @@ def full_trust(pki: Pki | None = None, second: SecondSigner | None = None) -> Tr
     return replace(trust_of(pki or default_pki()), second_roots=((second or second_signer()).root,))
 
 
+def statement_of(manifest: bytes) -> bytes:
+    """Stand in for the page for people: what binds it to its proof is all that a verifier reads."""
+    return b"%PDF-1.7 what was verified, for people\n" * 10 + statement_mark(manifest)
+
+
 def make_full_parts(pki: Pki | None = None, second: SecondSigner | None = None, **options) -> ProofParts:
     pki, second = pki or default_pki(), second or second_signer()
     parts = make_parts(pki, second=second, **options)
@@ -81,8 +85,8 @@ def make_full_parts(pki: Pki | None = None, second: SecondSigner | None = None, 
         anchor=evidence.encode_record(anchor),
         ocsps={"tsa": answer([single(pki.tsa, pki.root)], pki.root, pki.root_key)},
         crls={**parts.crls, "second": make_crl(second.root, second.root_key).public_bytes(Encoding.DER)},
-        statement=STATEMENT,
-        statement_seal=seal(STATEMENT, pki.signer, NOW),
+        statement=statement_of(parts.manifest),
+        statement_seal=seal(statement_of(parts.manifest), pki.signer, NOW),
     )
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa, x448
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from minutier import certificates, der
+from minutier import certificates, der, issuance
 from minutier.certificates import encode_pem, load_certificate, load_crl, load_pem, name_of, signed_by, validate_path
 from minutier.errors import IntegrityFailureError
 from tests.support.pki import END, NOW, START, default_pki, issue, make_crl, new_key, new_pki
@@ -173,6 +173,16 @@ def test_two_authorities_that_issued_each_other_lead_nowhere():
     two = issue("Two", two_key, issuer=(one, one_key), ca=True)
     one_again = issue("One", one_key, issuer=(two, two_key), ca=True)
     assert refusal(issue("Leaf", new_key(), issuer=(two, two_key)), pool=[one, two, one_again]) == "T_CHAIN"
+
+
+def test_many_certificates_of_one_name_and_key_are_looked_at_once_each(monkeypatch):
+    key, asked = new_key(), []
+    crowd = [issue("Crowd", key, ca=True) for _ in range(20)]
+    leaf = issue("Leaf", new_key(), issuer=(crowd[0], key))
+    monkeypatch.setattr(certificates, "issued", lambda *pair: asked.append(pair) or issuance.issued(*pair))
+    with pytest.raises(IntegrityFailureError, match="does not lead to any trusted root"):
+        validate_path(leaf, crowd, [default_pki().root], NOW, prefix="TOKEN")
+    assert len(asked) < 1000
 
 
 def test_a_certificate_signed_over_a_weak_hash_leads_nowhere():

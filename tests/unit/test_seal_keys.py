@@ -10,11 +10,11 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from deployments import doctor
 from minutier import cms, seal
-from minutier.certificates import encode_pem, load_crl
+from minutier.certificates import encode_pem, load_crl, load_pem
 from minutier.errors import BadInputError, MinutierError, PolicyRefusedError
 from minutier.report import Verdict
 from minutier.seal import check_seal
@@ -26,8 +26,10 @@ from storage.dev_ca import key_in_use
 from storage.key_acts import loader, revoke, rotate
 from storage.proofs import export_proof
 from storage.reception import current
+from storage.sealer import Sealer
 from storage.sealing import seal_deposit, stamp_batch
 from storage.settings import load_settings
+from storage.signers import FileSigner
 from tests.support.pki import default_pki, issue, new_key, new_pki
 from tests.support.rig import carry, pass_screening
 
@@ -500,6 +502,31 @@ def test_a_token_that_came_after_the_revocation_is_not_kept(rig):
     rotate(rig.archive)
     rig.clock.advance(60)
     assert carry(rig.archive, [waiting.archive_id])[0].state == "ARCHIVED"
+
+
+def test_a_seal_whose_certificate_ended_before_its_token_is_made_again(rig):
+    pki = rig.archive.settings.home / "pki"
+    root = load_pem((pki / "root.pem").read_bytes())[0]
+    root_key = load_pem_private_key((pki / "root.key").read_bytes(), None)
+    key, now = new_key(), rig.clock()
+    certificate = issue(
+        "Short", key, issuer=(root, root_key), non_repudiation=True, start=now, end=now + timedelta(hours=2)
+    )
+    archive = rig.archive
+    short = dataclasses.replace(archive, signer=Sealer(archive.database, lambda: FileSigner(key, (certificate,))))
+    with archive.database.transaction() as connection:
+        seal_keys.replace(connection, seal_keys.SEAL, certificate, now)
+    rig.archive = short
+    waiting = sealed_and_waiting(rig)
+    rig.clock.advance(3 * 3600)
+    refusal("SEAL_KEY_NOT_ACTIVE", stamp_batch, short, [waiting.archive_id])
+    assert current(short, waiting.archive_id).state == "SEALED"
+    rig.archive = archive
+    rotate(archive)
+    (deposit,) = carry(archive, [waiting.archive_id])
+    assert (deposit.manifest, deposit.seal == waiting.seal) == (waiting.manifest, False)
+    assert judged(rig, proof_of(rig, deposit)).verdict is Verdict.PASSED
+    assert [each.get("again") for each in entries(rig, "deposit:sealed")] == [None, "ended"]
 
 
 def test_a_retired_key_keeps_its_seals_that_wait(rig):

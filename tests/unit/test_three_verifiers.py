@@ -18,7 +18,7 @@ from minutier.verify import verify
 from storage import proofs, renewal
 from tasks.statement import make_statement
 from tests.support.authority import change_authority
-from tests.support.bundle import unpack
+from tests.support.bundle import repack, unpack
 from tests.support.renewed import written
 
 YEAR = timedelta(days=365)
@@ -89,6 +89,19 @@ def test_a_proof_with_its_page_for_people(rig):
     assert_all_pass(rig, case, rig.clock())
 
 
+def test_the_statement_of_another_document_is_not_taken(rig):
+    first, second = rig.deposit(), rig.deposit(b"%PDF-1.7 another document\n", "R-2")
+    case, other = export(rig, first), unpack(export(rig, second).path)
+    swapped = unpack(case.path) | {path: other[path] for path in (proof.STATEMENT, proof.STATEMENT_SEAL)}
+    repack(swapped, case.path)
+    written(unpack(case.path), case.folder)
+    wanted = (Verdict.FAILED, {"STATEMENT_MISMATCH"})
+    assert case.package(rig.archive.settings.trust_dir, rig.clock()) == wanted
+    assert case.program(rig.clock()) == wanted
+    found = case.script()
+    assert (found.returncode, found.stderr) == (1, "FAILED: statement.pdf is about another document\n")
+
+
 def test_a_proof_whose_time_stamp_was_renewed(rig):
     deposit = rig.deposit()
     rig = change_authority(rig, end=rig.clock() + 20 * YEAR)
@@ -117,3 +130,10 @@ def test_a_proof_carried_over_when_sha256_ended(rig):
     assert (found.returncode, found.stderr) == (0, "")
     assert "hash tree renewed by 02: sha3-512" in found.stdout
     assert "journal/anchor.ers not checked here" in found.stdout
+    # An anchor that came when SHA-256 had ended carries nothing over.
+    ended = rig.clock() - timedelta(days=2)
+    late = dataclasses.replace(case, dates=AlgorithmDates("earlier", {**dates.ends, "sha256": ended}))
+    ends = {name: f"{end:%Y-%m-%d}" if end else None for name, end in late.dates.ends.items()}
+    (case.path.parent / "algorithms.json").write_text(json.dumps({"ends": ends}))
+    assert late.package(rig.archive.settings.trust_dir, broken + YEAR) == wanted
+    assert late.program(broken + YEAR) == wanted

@@ -21,7 +21,7 @@ from minutier.errors import BadInputError
 from minutier.report import Verdict
 from minutier.trust import Trust, load_trust
 from minutier.verify import verify
-from tests.support.bundle import ARCHIVE_ID, make_bundle, make_parts, repack, trust_of, unpack, with_json
+from tests.support.bundle import ARCHIVE_ID, committed_at, make_bundle, make_parts, repack, trust_of, unpack, with_json
 from tests.support.ocsp_answers import GOOD, answer, revoked, single
 from tests.support.pki import NOW, default_pki, make_crl, make_info, make_token, new_pki, write_trust
 
@@ -464,3 +464,29 @@ def test_it_runs_as_a_module(tmp_path):
     command = [sys.executable, "-m", "minutier", "verify", bundle, "--trust", trust, "--at", "2026-11-24T00:00:00Z"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("at", "codes"),
+    [
+        ("2001-01-01T00:00:00Z", ["JOURNAL_TIME"]),
+        ("2001-01-01T00:00:00", ["JOURNAL_ENTRY_FORMAT"]),
+        ("2099-01-01", ["JOURNAL_ENTRY_FORMAT"]),
+        ("2099-01-01T01:00:00+01:00", ["JOURNAL_ENTRY_FORMAT"]),
+    ],
+)
+def test_the_time_of_the_commit_has_one_form_and_is_not_before_the_token(tmp_path, at, codes):
+    proof.assemble(committed_at(make_parts(), at), tmp_path / "P.zip")
+    found = verify(tmp_path / "P.zip", trust_of(default_pki()), NOW + timedelta(days=1))
+    assert [finding.code for finding in found.findings] == codes
+
+
+@pytest.mark.parametrize("year", [1, 1969, 9999])
+def test_a_token_of_a_year_without_before_or_after_is_a_finding(tmp_path, year):
+    parts = make_parts()
+    first = evidence.decode_record(parts.record).first
+    token = make_token(default_pki(), make_info(first.root, gen_time=NOW.replace(year=year)))
+    record = evidence.encode_record(evidence.initial_record(first.path, token))
+    proof.assemble(replace(parts, record=record), tmp_path / "P.zip")
+    found = verify(tmp_path / "P.zip", trust_of(default_pki()), NOW + timedelta(days=1))
+    assert "TOKEN_DER" in {finding.code for finding in found.findings}

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -22,13 +22,27 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minutier import proof
+from minutier import evidence, proof
 from minutier.container import pack
+from minutier.proof import ProofParts
 from minutier.report import Report
 from minutier.seal import seal
 from minutier.verify import verify
-from tests.support.bundle import ARCHIVE_ID, make_bundle, repack, trust_of, unpack, with_json
-from tests.support.pki import NOW, TIME_STAMPING, Pki, default_pki, issue, make_crl, new_key, new_pki, write_trust
+from tests.support.bundle import ARCHIVE_ID, committed_at, make_bundle, make_parts, repack, trust_of, unpack, with_json
+from tests.support.pki import (
+    NOW,
+    TIME_STAMPING,
+    Pki,
+    default_pki,
+    issue,
+    make_crl,
+    make_info,
+    make_token,
+    new_key,
+    new_pki,
+    rsa_key,
+    write_trust,
+)
 from tests.support.renewed import (
     DAY,
     Renewal,
@@ -162,7 +176,7 @@ def test_an_algorithm_that_has_ended_leaves_no_verdict(bundle, judge, tmp_path):
     (tmp_path / "ends.json").write_text(json.dumps({"ends": {"sha256": "2026-11-24", "ecdsa": None}}))
     code, said = judge(bundle, "--algorithms", str(tmp_path / "ends.json"))
     assert code == INDETERMINATE
-    assert codes(said) == {("ALGORITHM_ENDED", proof.TOKEN), ("JOURNAL_ALGORITHM_ENDED", proof.CHECKPOINT)}
+    assert codes(said) == {("ALGORITHM_ENDED", proof.TOKEN), ("JOURNAL_ALGORITHM_ENDED", proof.INCLUSION)}
 
 
 @pytest.mark.parametrize(
@@ -181,6 +195,36 @@ def test_misuse_is_said_without_a_traceback(arguments, tmp_path):
     )
     assert done.returncode == USAGE
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("at", "code"), [("2001-01-01T00:00:00Z", "JOURNAL_TIME"), ("2001-01-01", "JOURNAL_ENTRY_FORMAT")]
+)
+def test_the_commit_is_not_before_the_token(judge, tmp_path, at, code):
+    proof.assemble(committed_at(make_parts(), at), tmp_path / "P.zip")
+    assert codes(judge(tmp_path / "P.zip")[1]) == {(code, proof.ENTRY)}
+
+
+def under_rsa(bits: int) -> ProofParts:
+    """Give a proof whose token is ECDSA, by an authority whose certificate an RSA key signed."""
+    pki, middle_key, key, parts = default_pki(), rsa_key(bits), new_key(), make_parts()
+    middle = issue("Middle", middle_key, issuer=(pki.root, pki.root_key), ca=True)
+    tsa = issue("Below", key, issuer=(middle, middle_key), eku=TIME_STAMPING)
+    first = evidence.decode_record(parts.record).first
+    token = make_token(pki, make_info(first.root), certificate=tsa, key=key, embedded=[tsa, middle])
+    record = evidence.encode_record(evidence.initial_record(first.path, token))
+    lists = {"root": pki.crl, "middle": make_crl(middle, middle_key)}
+    crls = {name: crl.public_bytes(Encoding.DER) for name, crl in lists.items()}
+    return dataclasses.replace(parts, record=record, token_chain=[tsa, middle], crls=crls)
+
+
+@pytest.mark.parametrize(("at", "ended"), [("2033-12-31", set()), ("2034-01-01", {("ALGORITHM_ENDED", proof.TOKEN)})])
+def test_the_signatures_of_authorities_end_too(judge, tmp_path, at, ended):
+    proof.assemble(under_rsa(3072), tmp_path / "P.zip")
+    moment = f"{at}T00:00:00+00:00"
+    assert codes(judge(tmp_path / "P.zip", at=moment)[1]) == ended
+    found = verify(tmp_path / "P.zip", trust_of(default_pki()), datetime.fromisoformat(moment))
+    assert {(finding.code, finding.where) for finding in found.findings} == ended
 
 
 # --- held against the verifier of the package
@@ -466,11 +510,15 @@ def test_tokens_of_other_algorithms(tmp_path, judge_old, kind):
 
 
 def test_the_statement_is_judged_by_its_seal(renewed, judge_old):
-    sealed = seal(b"%PDF statement", old_pki().signer, OLD + 300 * DAY)
-    good = {**renewed, "statement.pdf": b"%PDF statement", "statement.pdf.p7s": sealed}
+    page = b"%PDF-1.7 statement of " + proof.statement_mark(renewed["manifest.json"])
+    sealed = seal(page, old_pki().signer, OLD + 300 * DAY)
+    good = {**renewed, "statement.pdf": page, "statement.pdf.p7s": sealed}
     code, said = judge_old(good)
     assert (code, said["findings"]) == (PASSED, [])
-    assert codes(judge_old({**good, "statement.pdf": b"%PDF statemenT"})[1]) == {("SEAL_DIGEST", "statement.pdf.p7s")}
+    assert codes(judge_old({**good, "statement.pdf": page + b"\n"})[1]) == {("SEAL_DIGEST", "statement.pdf.p7s")}
+    for other in (b"%PDF-1.7 statement of another", page[1:]):
+        changed = {"statement.pdf": other, "statement.pdf.p7s": seal(other, old_pki().signer, OLD + 300 * DAY)}
+        assert codes(judge_old({**good, **changed})[1]) == {("STATEMENT_MISMATCH", "statement.pdf")}
     lone = {name: data for name, data in good.items() if name != "statement.pdf.p7s"}
     assert ("FILE_MISSING", "statement.pdf.p7s") in codes(judge_old(lone)[1])
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from minutier import kit, proof
 from minutier.seal import seal
-from tests.support.bundle import ARCHIVE_ID, make_bundle, unpack
+from tests.support.bundle import ARCHIVE_ID, committed_at, make_bundle, make_parts, unpack
 from tests.support.pki import TIME_STAMPING, Pki, issue, make_crl, new_key, new_pki, write_trust
 from tests.support.renewed import DAY, Renewal, long_pki, next_tsa, ocsp_answer, renewed_files, with_index, written
 
@@ -210,6 +210,20 @@ def test_a_journal_entry_that_is_not_in_the_tree_is_found(tmp_path, path):
     assert entry != files[proof.ENTRY]
     found = forged(tmp_path, path, journal__entry_json=entry)
     assert (found.returncode, found.stderr) == (1, "FAILED: the journal entry is not in the journal\n")
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ("2001-01-01T00:00:00Z", "the journal entry is older than the first token"),
+        ("2001-01-01", "journal/entry.json is malformed"),
+    ],
+)
+def test_a_commit_before_the_token_is_found(tmp_path, path, at, told):
+    proof.assemble(committed_at(make_parts(pki(), moment=MOMENT), at), tmp_path / "P.zip")
+    (tmp_path / "mine.pem").write_bytes(pki().root.public_bytes(Encoding.PEM))
+    found = run(written(unpack(tmp_path / "P.zip"), tmp_path / "P"), path, "../mine.pem")
+    assert (found.returncode, found.stderr) == (DID_NOT_HOLD, f"FAILED: {told}\n")
 
 
 # --- long after
@@ -411,12 +425,12 @@ def test_a_checkpoint_of_another_key_is_found(renewed, tmp_path, path):
 
 
 def test_a_statement_that_the_archive_did_not_seal_is_found(renewed, tmp_path, path):
-    sealed = seal(b"%PDF statement", old_pki().signer, MOMENT)
-    good = {**renewed, "statement.pdf": b"%PDF statement", "statement.pdf.p7s": sealed}
+    page = b"%PDF-1.7 statement of " + proof.statement_mark(renewed["manifest.json"])
+    good = {**renewed, "statement.pdf": page, "statement.pdf.p7s": seal(page, old_pki().signer, MOMENT)}
     found = run(laid(with_index(good, ARCHIVE_ID), tmp_path / "good"), path, "../trust/root.pem")
     assert found.returncode == HELD
     assert "statement sealed by the archive" in found.stdout
-    false = {**good, "statement.pdf": b"%PDF statemenT"}
+    false = {**good, "statement.pdf": page + b"\n"}
     found = run(laid(with_index(false, ARCHIVE_ID), tmp_path / "false"), path, "../trust/root.pem")
     assert (found.returncode, found.stderr) == (
         DID_NOT_HOLD, "FAILED: the seal of statement.pdf does not verify under this root\n",

@@ -19,6 +19,7 @@ from minutier.trust import load_trust
 from minutier.verify import verify
 from tests.support.bundle import make_bundle, make_parts, repack, trust_of, unpack
 from tests.support.pki import NOW, default_pki, make_crl, new_second_signer, write_trust
+from tests.support.renewed import ocsp_answer
 
 PKI, SIGNER = default_pki(), new_second_signer()
 LATER = NOW + timedelta(days=1)
@@ -48,6 +49,13 @@ def test_both_seals_are_verified(bundle):
     assert (report.verdict, report.findings) == (Verdict.PASSED, ())
     assert report.facts["second_sealed_by"] == "CN=Second seal"
     assert report.facts["sealed_by"] == "CN=Test seal"
+
+
+@pytest.mark.parametrize(("days", "codes"), [(2, {"SEAL_REVOKED"}), (-2, set())])
+def test_an_answer_about_the_certificate_of_the_seal_counts(tmp_path, days, codes):
+    answer = ocsp_answer(PKI, PKI.seal, NOW + timedelta(days=3), revoked=NOW - timedelta(days=days))
+    assemble(dataclasses.replace(make_parts(), ocsps={"seal": answer}), tmp_path / "P.zip")
+    assert judged(tmp_path / "P.zip", BLIND)[1] == codes
 
 
 def test_without_a_root_for_it_the_second_seal_is_checked_and_its_signer_left_open(bundle):
