@@ -20,6 +20,8 @@ from storage.placing import lock_version, place, require_there
 
 FORMAT = "minutier-evidence-batch/1"
 ROLE = "batch"
+STAGING = "batches"
+"""The folder of the spool where batch files wait for the stores."""
 
 
 def batch_key(token_id: str) -> str:
@@ -65,7 +67,7 @@ def store_batch(archive: Archive, token_id: str | None) -> None:
             found = fingerprint_bytes(data)
             item = StoredObject(token_id, ROLE, batch_key(token_id), found.sha256, found.sha3_512, found.size)
             catalogue.put_object(connection, item)
-        staged = archive.spool / "batches" / f"{token_id}.json"
+        staged = archive.spool / STAGING / f"{token_id}.json"
         write_durably(staged, data, mode=0o600)
         try:
             versions = [(replica.name, place(archive, replica, item, staged)) for replica in archive.replicas]

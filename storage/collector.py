@@ -11,6 +11,7 @@ from minutier.errors import PolicyRefusedError, ServiceUnavailableError
 from minutier.events import Event
 from storage import catalogue, journal
 from storage.archive import Archive
+from storage.batches import STAGING
 from storage.ports import ObjectStore, ObjectVersion
 from storage.reception import quarantine
 
@@ -78,6 +79,8 @@ def clean_spool(archive: Archive) -> int:
     """
     dropped = 0
     for folder in archive.spool.iterdir() if archive.spool.exists() else ():
+        if folder.name == STAGING:
+            continue
         if archive.clock().timestamp() - folder.stat().st_mtime <= timedelta(days=1).total_seconds():
             continue
         with archive.database.transaction() as connection:

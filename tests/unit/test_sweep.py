@@ -277,6 +277,14 @@ def test_a_journal_cut_short_of_its_last_checkpoint_is_found(rig):
     assert caught.value.code == "JOURNAL_BROKEN"
 
 
+def test_the_folder_of_batch_files_on_their_way_is_no_deposit_of_nobody(rig):
+    rig.deposit()
+    rig.clock.advance(2 * 86400)
+    assert clean_spool(rig.archive) == 0
+    assert [path.name for path in rig.archive.spool.iterdir()] == ["batches"]
+    assert not rig.archive.quarantine.exists() or not list(rig.archive.quarantine.iterdir())
+
+
 def test_the_spool_is_cleared_of_what_nobody_claims(rig):
     live, refused = rig.deliver(b"live", "R-1"), rig.deliver(b"refused", "R-2")
     ended = rig.deposit(b"ended", "R-3")
@@ -296,6 +304,6 @@ def test_the_spool_is_cleared_of_what_nobody_claims(rig):
     for folder in rig.archive.spool.iterdir():
         os.utime(folder, (old, old))
     assert clean_spool(rig.archive) == 1
-    assert [path.name for path in rig.archive.spool.iterdir()] == [live.archive_id]
+    assert {path.name for path in rig.archive.spool.iterdir()} == {live.archive_id, "batches"}
     assert (rig.archive.quarantine / f"unclaimed-{orphan.name}" / "original").read_bytes() == b"bytes"
     assert (rig.archive.quarantine / refused.archive_id / "original").read_bytes() == b"refused"
