@@ -1,8 +1,8 @@
 """Batch files: each token with the leaves of its tree, on every replica (docs/format/evidence-v2.md §5).
 
-With them and the objects of the documents, every evidence record can be built again without the database. They hold
-nothing of a document: no key is needed to read them, and none of their hashes confirms a guess. What settles whether a
-token stands, its revocation data, follows in a file of its own (§6).
+With them and the objects of the documents, the evidence record of each document can be built again without the
+database; journal anchors cannot. They hold nothing of a document: no key is needed to read them, and none of their
+hashes confirms a guess. What settles whether a token stands, its revocation data, follows in a file of its own (§6).
 """
 
 from __future__ import annotations

@@ -44,11 +44,22 @@ def document_identity(archive: Archive, deposit: Deposit) -> Identity:
     with archive.database.transaction() as connection:
         recipients = safes.recipients_of(connection, deposit.safe)
     try:
-        return archive.keys.unwrap(deposit.safe, wrapped)
+        return _unwrapped(archive, deposit, wrapped)
     except IntegrityFailureError as error:
         if recipients.host or archive.keys.given:
             raise
         raise identity_needed(deposit.safe) from error
+
+
+def _unwrapped(archive: Archive, deposit: Deposit, wrapped: bytes) -> Identity:
+    """Open the key, or the one in the keys directory: a database restored from before a `safe rekey` has old ones."""
+    try:
+        return archive.keys.unwrap(deposit.safe, wrapped)
+    except IntegrityFailureError:
+        kept = archive.keys.kept(deposit.archive_id)
+        if kept is None or kept == wrapped:
+            raise
+        return archive.keys.unwrap(deposit.safe, kept)
 
 
 def identity_needed(safe: str) -> BadInputError:

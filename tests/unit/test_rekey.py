@@ -87,6 +87,21 @@ def test_the_host_gets_a_new_key_and_the_old_one_opens_nothing_that_is_kept(rig,
     assert rig.deposit(b"%PDF-1.7 afterwards\n", "later").state == "ARCHIVED"
 
 
+def test_a_database_restored_from_before_the_rotation_still_opens_its_documents(rig):
+    (deposit,) = documents(rig, 1)
+    with rig.archive.database.transaction() as connection:
+        keys = connection.execute("SELECT wrapped, wrapped_for, archive_id FROM document_key").fetchall()
+        before = safes.recipients_of(connection, "demo")
+    rekey_safe(rig.archive, "demo")
+    (rig.archive.settings.home / "keys" / "escrow.age-key").unlink()  # kept offline, as it should be
+    with rig.archive.database.transaction() as connection:
+        safes.put_recipients(connection, "demo", before)
+        for row in keys:
+            query = "UPDATE document_key SET wrapped = %s, wrapped_for = %s WHERE archive_id = %s"
+            connection.execute(query, (row["wrapped"], row["wrapped_for"], row["archive_id"]))
+    assert document_identity(rig.archive, deposit).secret
+
+
 def test_the_rotation_is_journaled_with_the_names_of_recipients_and_the_count(rig):
     documents(rig)
     old = safes.recipient_id(str(host_key(rig).recipient))
