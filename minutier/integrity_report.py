@@ -186,7 +186,7 @@ def _until(dates: AlgorithmDates, name: str) -> str:
 
 def _anchors(trust: Trust) -> dict[str, Sequence[str] | str]:
     return {
-        "roots": sorted(root.fingerprint(SHA256()).hex() for root in trust.roots),
+        "roots": sorted(root.fingerprint(SHA256()).hex() for root in trust.all_roots),
         "journal_keys": sorted(key.vkey() for key in trust.journal_keys),
         "algorithm_dates": trust.dates.source,
     }

@@ -32,10 +32,28 @@ class Trust:
     dates: AlgorithmDates = field(default_factory=published_dates)
     second_roots: tuple[x509.Certificate, ...] = ()
     second_seal_from: int | None = None
+    stamp_only: tuple[x509.Certificate, ...] = ()
+    seal_only: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def stamp_roots(self) -> tuple[x509.Certificate, ...]:
+        """Give the roots that time-stamp certificates may lead to."""
+        return (*self.roots, *self.stamp_only)
+
+    @property
+    def seal_roots(self) -> tuple[x509.Certificate, ...]:
+        """Give the roots that sealing certificates may lead to: that of an authority of time-stamps seals nothing."""
+        return (*self.roots, *self.seal_only)
+
+    @property
+    def all_roots(self) -> tuple[x509.Certificate, ...]:
+        """Give every root but those of second seals."""
+        return (*self.roots, *self.stamp_only, *self.seal_only)
 
 
 def load_trust(directory: Path | None) -> Trust:
-    """Read a trust directory: `*.pem` roots, `*.vkey` journal keys, `*.crl` (DER), `algorithms.json`, `policy.toml`.
+    """Read a trust directory: `*.pem` roots (`tsa-*.pem` for time-stamps alone, `seal-*.pem` for seals alone, others
+    for both), `*.vkey` journal keys, `*.crl` (DER), `algorithms.json`, `policy.toml`.
 
     None gives no anchor at all. Raises BadInputError TRUST_UNREADABLE when the directory or one of these files is
     unusable.
@@ -45,13 +63,16 @@ def load_trust(directory: Path | None) -> Trust:
     if not directory.is_dir():
         raise _unreadable(f"{directory} is not a directory")
     try:
-        found = [root for data in _files(directory, "*.pem") for root in load_pem(data)]
+        found = [(path, root) for path in sorted(directory.glob("*.pem")) for root in load_pem(path.read_bytes())]
+        classical = [(path.name, root) for path, root in found if not is_post_quantum(root.public_key())]
         return Trust(
-            roots=tuple(root for root in found if not is_post_quantum(root.public_key())),
+            roots=tuple(root for name, root in classical if not name.startswith(("tsa-", "seal-"))),
+            stamp_only=tuple(root for name, root in classical if name.startswith("tsa-")),
+            seal_only=tuple(root for name, root in classical if name.startswith("seal-")),
             journal_keys=tuple(parse_vkey(data.decode("ascii")) for data in _files(directory, "*.vkey")),
             crls=tuple(load_crl(data) for data in _files(directory, "*.crl")),
             dates=next((parse_dates(data) for data in _files(directory, FILE_NAME)), None) or published_dates(),
-            second_roots=tuple(root for root in found if is_post_quantum(root.public_key())),
+            second_roots=tuple(root for _, root in found if is_post_quantum(root.public_key())),
             second_seal_from=next((_policy(data) for data in _files(directory, POLICY_NAME)), None),
         )
     except (ValueError, OSError) as error:

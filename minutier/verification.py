@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -70,9 +70,9 @@ class Run:
         """Read a small file; one that is absent reads as nothing, which no check accepts (step 2 names it)."""
         return self.container.read(path) or b""
 
-    def note_trust(self, where: str, *, known: bool) -> None:
-        """Say what was missing to judge a signature: any anchor, or revocation data (`known` is false)."""
-        if not self.trust.roots:
+    def note_trust(self, where: str, roots: Sequence[x509.Certificate], *, known: bool) -> None:
+        """Say what was missing to judge a signature: any anchor (`roots`), or revocation data (`known` is false)."""
+        if not roots:
             message = "No root certificate was given to judge by: who signed is not known."
             self.unknown("NO_TRUST_ANCHOR", where, message, "ETSI EN 319 102-1 §5.2.6")
         elif not known and not any(finding.where == where for finding in self.findings):

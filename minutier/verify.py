@@ -177,7 +177,7 @@ def _document(run: Run, role: str) -> str:
 
 def _check_accompaniment(run: Run) -> None:
     """Step 9: what no signature covers, and a reader would use all the same."""
-    issuers: set[x509.Certificate] = {*run.trust.roots, *run.trust.second_roots}
+    issuers: set[x509.Certificate] = {*run.trust.all_roots, *run.trust.second_roots}
     for path, signed in ((proof.SEAL_CHAIN, [run.seal] if run.seal else []), (proof.TOKEN_CHAIN, _tokens(run))):
         with run.guard(path, "CERTIFICATE_FORMAT"):
             chain = _certificates(run, path)
@@ -190,7 +190,7 @@ def _check_accompaniment(run: Run) -> None:
     with run.guard(proof.ROOTS, "CERTIFICATE_FORMAT"):
         roots = _certificates(run, proof.ROOTS)
         issuers.update(roots)
-        if run.trust.roots and not set(roots) <= set(run.trust.roots):
+        if run.trust.all_roots and not set(roots) <= set(run.trust.all_roots):
             message = "The root that comes with the proof is not one of yours: verify.sh alone would mislead you."
             run.failed("ROOT_FOREIGN", proof.ROOTS, message)
     issuers.update(_check_second_chain(run))
@@ -252,9 +252,9 @@ def _check_statement(run: Run) -> None:
         found = seal.inspect_seal(content, signature)
         if found.signing_time > run.at + CLOCK_SKEW:
             run.failed("SEAL_TIME", proof.STATEMENT_SEAL, "The statement is later than the time of judgement.")
-        elif run.trust.roots:
+        elif run.trust.seal_roots:
             answers = tuple(run.answers.values())
-            seal.check_seal(content, signature, run.trust.roots, found.signing_time, run.crls, answers)
+            seal.check_seal(content, signature, run.trust.seal_roots, found.signing_time, run.crls, answers)
 
 
 def _certificates(run: Run, path: str) -> tuple[x509.Certificate, ...]:

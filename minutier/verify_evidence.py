@@ -21,12 +21,15 @@ from minutier.timestamp import TimestampToken
 from minutier.verification import CLOCK_SKEW, Run
 
 _CLAUSE = "RFC 4998 §5.3"
+FIRST_HASH = "sha256"
 
 
 def check_evidence(run: Run) -> None:
     """Step 5."""
     with run.guard(proof.RECORD):
         run.record = record = evidence.decode_record(run.read(proof.RECORD))
+        if record.first.algorithm != FIRST_HASH:
+            run.failed("EVIDENCE_FORMAT", proof.RECORD, f"The first chain of a document is of {FIRST_HASH}.")
         _check_texts(run, record)
         digests = {path: _digests(run, path) for path in run.fingerprints if proof.is_member(path)}
         for path, values in digests.items():
@@ -65,7 +68,7 @@ def check_tokens(run: Run) -> None:
     if run.record is None:  # step 5 has said why; the token that dates the document is judged all the same
         with run.guard(proof.TOKEN):
             run.token = timestamp.inspect_token(run.read(proof.TOKEN), run.given)
-        run.note_trust(proof.TOKEN, known=True)
+        run.note_trust(proof.TOKEN, run.trust.stamp_roots, known=True)
         return
     places = [proof.renewal_paths(number)[1] for number in range(1, len(run.record.stamps) + 1)]
     run.tokens = check_stamps(run, run.record, places)
@@ -74,6 +77,10 @@ def check_tokens(run: Run) -> None:
         run.facts |= {
             "gen_time": f"{run.token.gen_time:%Y-%m-%dT%H:%M:%SZ}",
             "timestamped_by": certificates.name_of(run.token.signer),
+            "time_stamp_certificate_until": f"{run.tokens[-1].signer.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+            "revocation": "settled by data made after the last token"
+            if run.tokens[-1].revocation_confirmed
+            else "not settled by data made after the last token",
         }
     if len(run.tokens) > 1:
         run.facts["renewed_at"] = ", ".join(f"{token.gen_time:%Y-%m-%dT%H:%M:%SZ}" for token in run.tokens[1:])
@@ -93,13 +100,13 @@ def check_stamps(run: Run, record: EvidenceRecord, places: Sequence[str]) -> lis
     _check_order(run, tokens, places)
     for number, where in enumerate(places):
         known = True
-        if run.trust.roots:
+        if run.trust.stamp_roots:
             with run.guard(where):
                 token = tokens[number]
                 judged = timestamp.check_token(
                     token.der,
                     token.imprint,
-                    run.trust.roots,
+                    run.trust.stamp_roots,
                     run.crls,
                     algorithm=token.imprint_algorithm,
                     signers=run.given,
@@ -107,7 +114,7 @@ def check_stamps(run: Run, record: EvidenceRecord, places: Sequence[str]) -> lis
                 )
                 known = judged.revocation_known
                 tokens[number] = judged
-        run.note_trust(where, known=known)
+        run.note_trust(where, run.trust.stamp_roots, known=known)
     _check_algorithms(run, record.stamps, tokens, places)
     return tokens
 

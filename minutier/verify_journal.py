@@ -45,6 +45,8 @@ def _check_entry(run: Run, data: bytes) -> None:
     committed_at = parse_time(text_of(entry, "at"))
     if run.token is not None and committed_at < run.token.gen_time - run.token.accuracy - CLOCK_SKEW:
         run.failed("JOURNAL_TIME", proof.ENTRY, "The document was committed before its token says that it existed.")
+    if committed_at > run.at + CLOCK_SKEW:
+        run.failed("JOURNAL_TIME", proof.ENTRY, "The commit is later than the time of judgement.")
 
 
 def _check_inclusion(run: Run, entry: bytes) -> None:

@@ -18,11 +18,11 @@ def check_seals(run: Run) -> None:
     with run.guard(proof.SEAL):
         run.seal = seal.inspect_seal(content, signature)
         run.facts["sealed_by"] = certificates.name_of(run.seal.signer)
-        if run.trust.roots:
+        if run.trust.seal_roots:
             run.seal = seal.check_seal(
-                content, signature, run.trust.roots, moment, run.crls, tuple(run.answers.values())
+                content, signature, run.trust.seal_roots, moment, run.crls, tuple(run.answers.values())
             )
-    run.note_trust(proof.SEAL, known=run.seal is None or run.seal.revocation_known)
+    run.note_trust(proof.SEAL, run.trust.seal_roots, known=run.seal is None or run.seal.revocation_known)
     year = run.trust.second_seal_from
     required = year is not None and moment.year >= year
     if proof.SECOND_SEAL in run.container.entries:

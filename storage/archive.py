@@ -37,12 +37,18 @@ class Archive:
     tsa: TimestampAuthorities
     roots: tuple[x509.Certificate, ...]
     crls: tuple[x509.CertificateRevocationList, ...]
+    sealing_roots: tuple[x509.Certificate, ...] = ()
     dates: AlgorithmDates = field(default_factory=published_dates)
     clock: Callable[[], datetime] = system_clock
     second_signer: Sealer | None = None
     """The key of second seals, where the settings ask for them."""
     second_roots: tuple[x509.Certificate, ...] = ()
     """Roots that second seals are judged under (ML-DSA-65); `roots` are the others."""
+
+    @property
+    def seal_roots(self) -> tuple[x509.Certificate, ...]:
+        """Give the roots that seals are judged by: all, where none is set apart."""
+        return self.sealing_roots or self.roots
 
     @property
     def spool(self) -> Path:

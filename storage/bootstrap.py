@@ -67,8 +67,11 @@ def open_archive(settings: Settings) -> Archive:
             keys=KeyRing(settings.home / "keys"),
             signer=sealers[SEAL],
             journal_key=load_journal_key(authority.journal_key),
-            tsa=TimestampAuthorities(settings.tsa_urls, trust.roots, crls=crls, source=revocation_source(settings)),
-            roots=trust.roots,
+            tsa=TimestampAuthorities(
+                settings.tsa_urls, trust.stamp_roots, crls=crls, source=revocation_source(settings)
+            ),
+            roots=trust.all_roots,
+            sealing_roots=trust.seal_roots,
             crls=crls,
             dates=trust.dates,
             second_signer=sealers.get(SECOND),

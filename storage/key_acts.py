@@ -79,7 +79,7 @@ def require_acceptable(archive: Archive, kind: str, signer: Signer) -> None:
 
     Raises PolicyRefusedError (`SEAL_KEY_NOT_ACCEPTED`).
     """
-    prefix, roots = (SEAL_PREFIX, archive.roots) if kind == SEAL else (SECOND_PREFIX, archive.second_roots)
+    prefix, roots = (SEAL_PREFIX, archive.seal_roots) if kind == SEAL else (SECOND_PREFIX, archive.second_roots)
     try:
         check_sealing_chain(signer.chain, roots, archive.clock(), archive.crls, prefix=prefix)
     except IntegrityFailureError as error:

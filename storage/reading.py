@@ -180,7 +180,7 @@ def require_sealed(archive: Archive, deposit: Deposit) -> None:
         )
     with archive.database.transaction() as connection:
         stamped_at = first_token(connection, deposit.archive_id).gen_time
-    check_seal(deposit.manifest, deposit.seal, archive.roots, stamped_at, archive.crls)
+    check_seal(deposit.manifest, deposit.seal, archive.seal_roots, stamped_at, archive.crls)
     if deposit.second_seal is not None:
         check_second_seal(deposit.manifest, deposit.second_seal, archive.second_roots, stamped_at, archive.crls)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from minutier.errors import PolicyRefusedError
 from minutier.events import Event
 from minutier.evidence import build_batch
 from minutier.fingerprint import fingerprint_file
@@ -17,6 +18,8 @@ from storage.evidence_store import keep_token, leaves_of, members, start_chain
 from storage.keys import spool_altered
 from storage.reception import RUNGS_WITH_FILE, claimed, current
 from storage.resealing import journal_seals, require_standing_seals, seal_manifest, with_standing_seals
+
+_TREE_HASH = "sha256"
 
 
 def seal_deposit(archive: Archive, archive_id: str, software: Mapping[str, str]) -> Deposit:
@@ -90,21 +93,28 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     waiting = with_standing_seals(archive, [deposit for deposit in waiting if deposit.state == "SEALED"])
     if not waiting:
         return None
-    root, paths = build_batch([members(deposit)["sha256"] for deposit in waiting])
+    if archive.dates.ended([_TREE_HASH], archive.clock()):
+        raise PolicyRefusedError(
+            "HASH_ENDED",
+            f"{_TREE_HASH} no longer counts (algorithms.json): a proof made with it would be worth nothing.",
+            remedy="Nothing is lost: deposits wait, sealed. Take a release that seals with another hash.",
+            clause="ETSI TS 119 312",
+        )
+    root, paths = build_batch([members(deposit)[_TREE_HASH] for deposit in waiting])
     with archive.database.transaction() as connection:
         sealed_at = journal.latest(connection, Event.DEPOSIT_SEALED, [deposit.archive_id for deposit in waiting])
     stamped = archive.tsa.stamp(root, archive.clock, previous_tokens(archive), sealed_at=sealed_at)
     token = stamped.token
     now = archive.clock()
-    values, leaves = leaves_of(paths, "sha256")
+    values, leaves = leaves_of(paths, _TREE_HASH)
     with archive.database.transaction() as connection:
         require_standing_seals(connection, waiting, token.gen_time)
-        token_id = keep_token(connection, token, stamped.url, root, values, "sha256")
+        token_id = keep_token(connection, token, stamped.url, root, values, _TREE_HASH)
         revocation.keep(connection, token_id, stamped.revocation, gen_time=token.gen_time, at=now)
         for deposit, leaf in zip(waiting, leaves, strict=True):
             details: dict[str, str | int] = {"token": token_id, "gen_time": token.gen_time.isoformat()}
             catalogue.advance(connection, deposit, "STAMPED", now, details=details, token_id=token_id)
-            start_chain(connection, deposit.archive_id, "document", 1, "sha256", leaf, token_id)
+            start_chain(connection, deposit.archive_id, "document", 1, _TREE_HASH, leaf, token_id)
     return token_id
 
 

@@ -314,3 +314,14 @@ def test_a_reading_after_a_renewal_still_checks_the_seal_at_the_first_token(rig)
     renewal.renew(rig.archive, margin=11 * YEAR)
     reading.read(rig.archive, deposit, rig.folder / "out")
     assert hashlib.sha256((rig.folder / "out").read_bytes()).hexdigest() == deposit.sha256
+
+
+def test_nothing_is_stamped_with_a_hash_that_has_ended(rig):
+    dates = ending("sha256", rig.clock() - timedelta(days=1))
+    archive = dataclasses.replace(rig.archive, dates=dates)
+    deposit = rig.deliver()
+    with pytest.raises(PolicyRefusedError) as caught:
+        carry(archive, [deposit.archive_id])
+    assert caught.value.code == "HASH_ENDED"
+    with rig.archive.database.transaction() as connection:
+        assert catalogue.get(connection, deposit.archive_id).state == "SEALED"

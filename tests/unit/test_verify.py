@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minutier import canonical, evidence, kit, proof
+from minutier import algorithms, canonical, evidence, kit, proof
 from minutier.__main__ import main
 from minutier.checkpoint import Checkpoint, NoteKey, cosign, sign_checkpoint
 from minutier.errors import BadInputError
@@ -91,7 +92,7 @@ def test_a_fresh_list_that_says_compromised_takes_the_token_away(files, tmp_path
 
 
 def test_a_proof_is_later_than_the_time_of_judgement(files, tmp_path):
-    assert codes(judge(files, tmp_path, at=NOW - timedelta(days=1))) == {"TOKEN_TIME"}
+    assert codes(judge(files, tmp_path, at=NOW - timedelta(days=1))) == {"TOKEN_TIME", "JOURNAL_TIME"}
 
 
 # Each forgery alters the files as a careful forger would; the index is made to fit unless it is what is altered.
@@ -490,3 +491,47 @@ def test_a_token_of_a_year_without_before_or_after_is_a_finding(tmp_path, year):
     proof.assemble(replace(parts, record=record), tmp_path / "P.zip")
     found = verify(tmp_path / "P.zip", trust_of(default_pki()), NOW + timedelta(days=1))
     assert "TOKEN_DER" in {finding.code for finding in found.findings}
+
+
+def test_a_root_for_time_stamps_alone_stands_behind_no_seal_and_the_other_way_round(tmp_path):
+    pki, bundle = default_pki(), make_bundle(tmp_path / "P.zip")
+    trust = tmp_path / "trust"
+    for names, expected in (
+        (("tsa-root.pem", "seal-root.pem"), []),
+        (("root.pem",), []),
+        (("tsa-root.pem",), [("NO_TRUST_ANCHOR", proof.SEAL)]),
+        (("seal-root.pem",), [("NO_TRUST_ANCHOR", proof.TOKEN)]),
+    ):
+        write_trust(trust, pki)
+        (trust / "root.pem").unlink()
+        for name in names:
+            (trust / name).write_bytes(pki.root.public_bytes(Encoding.PEM))
+        report = verify(bundle, load_trust(trust), NOW + timedelta(days=1))
+        assert [(finding.code, finding.where) for finding in report.findings] == expected
+        shutil.rmtree(trust)
+    other = new_pki("Other")
+    write_trust(trust, pki)
+    (trust / "root.pem").rename(trust / "tsa-root.pem")
+    (trust / "seal-root.pem").write_bytes(other.root.public_bytes(Encoding.PEM))
+    report = verify(bundle, load_trust(trust), NOW + timedelta(days=1))
+    assert ("SEAL_CHAIN", proof.SEAL) in [(finding.code, finding.where) for finding in report.findings]
+
+
+def test_a_commit_after_the_judgement_is_found(tmp_path):
+    proof.assemble(committed_at(make_parts(), "2099-01-01T00:00:00Z"), tmp_path / "P.zip")
+    found = verify(tmp_path / "P.zip", trust_of(default_pki()), NOW + timedelta(days=1))
+    assert [finding.code for finding in found.findings] == ["JOURNAL_TIME"]
+
+
+def test_the_first_chain_of_a_document_is_of_sha256(tmp_path):
+    parts = make_parts()
+    first = evidence.decode_record(parts.record).first
+    objects = [parts.original, parts.rendition, parts.manifest, parts.seal]
+    root, (path,) = evidence.build_batch([[hashlib.sha3_512(data).digest() for data in objects]], "sha3_512")
+    imprint = algorithms.hash_identifier("sha3_512")
+    token = make_token(default_pki(), make_info(root, imprint_algorithm=imprint))
+    record = evidence.encode_record(evidence.initial_record(path, token, "sha3_512"))
+    assert first.algorithm == "sha256"
+    proof.assemble(replace(parts, record=record), tmp_path / "P.zip")
+    found = verify(tmp_path / "P.zip", trust_of(default_pki()), NOW + timedelta(days=1))
+    assert ("EVIDENCE_FORMAT", proof.RECORD) in [(finding.code, finding.where) for finding in found.findings]
