@@ -99,7 +99,8 @@ def preload() -> None:
     ):
         import_module(module)
     assert str(ROOT / "mutants") in str(sys.modules["minutier.der"].__file__)
-    sys.modules["tests.support.pki"].default_pki()
+    support = sys.modules["tests.support.pki"]
+    _ = (support.default_pki(), support.rsa_key(), support.rsa_key(2048))
 
 
 def child(mutant: str, files: Iterable[str]) -> int:
