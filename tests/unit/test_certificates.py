@@ -351,3 +351,9 @@ def test_a_pem_file_with_a_certificate_of_another_version_is_not_read():
     pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(body) + b"-----END CERTIFICATE-----\n"
     with pytest.raises(ValueError, match="version"):
         load_pem(pem)
+
+
+def test_the_body_of_a_list_is_a_sequence():
+    body, *rest = fields(CRL)
+    with pytest.raises(der.DerError, match="tag 0x30 was expected, 0x31 found"):
+        load_crl(der.sequence(der.read(body).retagged(der.SET).encoded, *rest))
