@@ -40,7 +40,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "container": ("test_container",),
     "der": ("test_der",),
     "evidence": ("test_evidence",),
-    "manifest": ("test_domain_values",),
+    "manifest": ("test_manifest",),
     "merkle": ("test_merkle",),
     "proof": ("test_proof",),
     "report": ("test_report",),
