@@ -238,3 +238,11 @@ def test_openssl_answers_our_request_and_we_believe_it(tmp_path):
     with pytest.raises(IntegrityFailureError) as caught:
         validate_path(gone, [], [pki.root], now, prefix="T", ocsp=said)
     assert caught.value.code == "T_REVOKED"
+
+
+def test_an_answer_embeds_at_most_eight_certificates():
+    crowd = [issue(f"Other {number}", new_key()) for number in range(9)]
+    said = [single(PKI.tsa, PKI.root)]
+    assert len(load_ocsp(answer(said, PKI.root, PKI.root_key, embedded=crowd[:8])).certificates) == 8
+    with pytest.raises(ValueError, match="more than 8 certificates"):
+        load_ocsp(answer(said, PKI.root, PKI.root_key, embedded=crowd))

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from minutier import evidence, proof
 from minutier.algorithm_dates import published_dates
 from minutier.algorithms import hash_identifier
+from minutier.certificates import encode_pem
 from minutier.evidence import ArchiveTimestamp, EvidenceRecord
 from minutier.report import Verdict
 from minutier.seal import seal
@@ -421,3 +422,12 @@ def test_a_statement_sealed_by_a_stranger_or_out_of_time(files, tmp_path):
 
 def test_judged_after_every_certificate_ended_it_still_passes(files, tmp_path):
     assert findings(files, tmp_path, at=END + timedelta(days=365 * 20)) == []
+
+
+def test_a_file_of_certificates_holds_at_most_64(files, tmp_path):
+    crowd = [issue(f"Other {number}", new_key()) for number in range(63)]
+    files[proof.ROOTS] += encode_pem(crowd)
+    assert [item[:2] for item in findings(files, tmp_path)] == [("ROOT_FOREIGN", proof.ROOTS)]
+    files[proof.ROOTS] += encode_pem([issue("One more", new_key())])
+    message = f"{proof.ROOTS} is not readable: more than 64 certificates."
+    assert findings(files, tmp_path) == [failed("CERTIFICATE_FORMAT", proof.ROOTS, message)]
