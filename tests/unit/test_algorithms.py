@@ -296,3 +296,8 @@ def test_salts_within_the_bounds_verify(salt):
     assert verify(rsa_key(), pss(salt=salt), signature) == PSS_OID
     with pytest.raises(InvalidSignature):
         verify(rsa_key(), pss(salt=512), signature)
+
+
+def test_digests_are_of_the_data():
+    assert algorithms.digest("sha256", b"abc").hex().startswith("ba7816bf8f01cfea")
+    assert algorithms.digest("sha3_512", b"abc").hex().startswith("b751850b1a57168a")
