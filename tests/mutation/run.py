@@ -45,7 +45,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "proof": ("test_proof",),
     "report": ("test_report",),
     "seal": ("test_seal", "test_verify_seals"),
-    "timestamp": ("test_timestamp",),
+    "timestamp": ("test_token_fields", "test_timestamp", "test_token_corpus"),
     "trust": ("test_trust",),
     "verification": ("test_verify_renewals",),
     "verify": ("test_verify", "test_verify_renewals"),
