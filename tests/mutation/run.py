@@ -36,7 +36,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ocsp": ("test_ocsp",),
     "revocation": ("test_ocsp", "test_token_corpus"),
     "checkpoint": ("test_checkpoint",),
-    "cms": ("test_seal", "test_token_corpus"),
+    "cms": ("test_cms", "test_seal", "test_token_corpus"),
     "container": ("test_container",),
     "der": ("test_der",),
     "evidence": ("test_evidence",),
