@@ -182,14 +182,16 @@ def equivalent() -> set[tuple[str, str]]:
     return found
 
 
-def run_module(module: str, at_once: int, before: dict[str, Any] | None, sample: int) -> dict[str, Any]:
+def run_module(
+    module: str, at_once: int, before: dict[str, Any] | None, sample: int, draw: random.Random
+) -> dict[str, Any]:
     """Run the mutants of a module (or those that survived `before`): how many, the equivalent ones, the survivors.
 
-    A sample is the same in every run.
+    `draw` chooses the sample; it is the same in every run with the same lot and modules.
     """
     mutants = mutants_of(module)
     if sample and sample < len(mutants):
-        mutants = random.Random(module).sample(mutants, sample)
+        mutants = draw.sample(mutants, sample)
     tried = [name for name in mutants if before is None or name in (*before["equivalent"], *before["survivors"])]
     codes = exit_codes([(name, existing(TESTS[module])) for name in tried], at_once)
     left = [name for name in tried if codes[name] == 0]
@@ -210,8 +212,10 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"some of {', '.join(TESTS)}; all without")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at once")
     parser.add_argument("--sample", type=int, default=0, help="so many of each module, chosen by lot; all without")
+    parser.add_argument("--lot", type=int, default=1, help="another number draws another sample")
     parser.add_argument("--again", action="store_true", help="only those that survived the last time")
     options = parser.parse_args()
+    draw = random.Random(options.lot)
     if unknown := set(options.modules) - set(TESTS):
         parser.error(f"no such module: {', '.join(sorted(unknown))}")
     chosen = options.modules or list(TESTS)
@@ -226,7 +230,7 @@ def main() -> int:
             return 2
         started = time.monotonic()
         before = known.get(module) if options.again else None
-        known[module] = run_module(module, options.jobs, before, options.sample)
+        known[module] = run_module(module, options.jobs, before, options.sample, draw)
         RESULTS.write_text(json.dumps(known, indent=1, ensure_ascii=False), encoding="utf-8")
         print(told(module, [known[module]]), f"{time.monotonic() - started:6.0f} s", flush=True)
     ran = [known[module] for module in chosen]
