@@ -42,7 +42,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "evidence": ("test_evidence",),
     "manifest": ("test_manifest",),
     "merkle": ("test_merkle",),
-    "proof": ("test_proof",),
+    "proof": ("test_proof_files", "test_proof"),
     "report": ("test_report",),
     "seal": ("test_seal", "test_verify_seals"),
     "timestamp": ("test_token_fields", "test_timestamp", "test_token_corpus"),
