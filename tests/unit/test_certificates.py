@@ -357,3 +357,12 @@ def test_the_body_of_a_list_is_a_sequence():
     body, *rest = fields(CRL)
     with pytest.raises(der.DerError, match="tag 0x30 was expected, 0x31 found"):
         load_crl(der.sequence(der.read(body).retagged(der.SET).encoded, *rest))
+
+
+def test_a_compromise_learnt_later_counts_only_where_that_is_asked():
+    later = make_crl(PKI.root, PKI.root_key, [(PKI.tsa, NOW + timedelta(days=1), x509.ReasonFlags.key_compromise)])
+    assert validate_path(PKI.tsa, [], [PKI.root], NOW, [later], prefix="T").revocation_known
+    assert validate_path(PKI.tsa, [], [PKI.root], NOW, [later], prefix="T", strict_reasons=False).revocation_known
+    with pytest.raises(IntegrityFailureError) as caught:
+        validate_path(PKI.tsa, [], [PKI.root], NOW, [later], prefix="T", strict_reasons=True)
+    assert well_said(caught.value) == "T_REVOKED"

@@ -168,3 +168,9 @@ def test_a_chain_is_judged_before_its_key_is_used():
     assert chain_refusal([leaf], prefix="SEAL2") == "SEAL2_CHAIN"
     revoked = make_crl(PKI.root, PKI.root_key, [(PKI.seal, NOW - timedelta(days=1), None)])
     assert chain_refusal([PKI.seal], crls=[revoked]) == "SEAL_REVOKED"
+
+
+def test_a_key_that_may_not_sign_seals_nothing():
+    assert refusal(MANIFEST, seal(MANIFEST, odd_signer(signs=False), NOW)) == "SEAL_PURPOSE"
+    check_seal(MANIFEST, seal(MANIFEST, odd_signer(signs=False, non_repudiation=True), NOW), [PKI.root], NOW)
+    check_seal(MANIFEST, seal(MANIFEST, odd_signer(), NOW), [PKI.root], NOW)
