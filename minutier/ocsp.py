@@ -39,6 +39,7 @@ _REASONS = {
     9: x509.ReasonFlags.privilege_withdrawn,
     10: x509.ReasonFlags.aa_compromise,
 }
+_MAX_CERTIFICATES = 8
 _UNDERSTOOD = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE}
 
 
@@ -117,6 +118,8 @@ def load_ocsp(data: bytes) -> OcspResponse:
     chain = basic.optional(0xA0)
     basic.end()
     members = der.read(chain.content).require(der.SEQUENCE).children() if chain else []
+    if len(members) > _MAX_CERTIFICATES:
+        raise ValueError(f"more than {_MAX_CERTIFICATES} certificates are embedded")
     return _response(data, body, algorithm, bits[1:], tuple(load_certificate(item.encoded) for item in members))
 
 

@@ -38,6 +38,7 @@ from minutier.verify_evidence import check_evidence, check_tokens
 from minutier.verify_journal import check_checkpoint, check_journal
 from minutier.verify_seals import check_seals
 
+MAX_CERTIFICATES = 64
 _TITLES = (
     "container readable, bounded, canonical",
     "index lists exactly the files, with their digests",
@@ -260,6 +261,8 @@ def _check_statement(run: Run) -> None:
 def _certificates(run: Run, path: str) -> tuple[x509.Certificate, ...]:
     """Read a PEM file of the bundle: each certificate once, and not a character more."""
     found = certificates.load_pem(run.read(path))
+    if len(found) > MAX_CERTIFICATES:  # each is tried on each list
+        raise ValueError(f"more than {MAX_CERTIFICATES} certificates")
     if certificates.encode_pem(dict.fromkeys(found)) != run.read(path):
         raise ValueError("a certificate comes twice, or the PEM is not in its only form")
     return found

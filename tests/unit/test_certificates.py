@@ -361,3 +361,18 @@ def test_a_pem_file_with_a_certificate_of_another_version_is_not_read():
     pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(body) + b"-----END CERTIFICATE-----\n"
     with pytest.raises(ValueError, match="version"):
         load_pem(pem)
+
+
+def test_the_body_of_a_list_is_a_sequence():
+    body, *rest = fields(CRL)
+    with pytest.raises(der.DerError, match="tag 0x30 was expected, 0x31 found"):
+        load_crl(der.sequence(der.read(body).retagged(der.SET).encoded, *rest))
+
+
+def test_a_compromise_learnt_later_counts_only_where_that_is_asked():
+    later = make_crl(PKI.root, PKI.root_key, [(PKI.tsa, NOW + timedelta(days=1), x509.ReasonFlags.key_compromise)])
+    assert validate_path(PKI.tsa, [], [PKI.root], NOW, [later], prefix="T").revocation_known
+    assert validate_path(PKI.tsa, [], [PKI.root], NOW, [later], prefix="T", strict_reasons=False).revocation_known
+    with pytest.raises(IntegrityFailureError) as caught:
+        validate_path(PKI.tsa, [], [PKI.root], NOW, [later], prefix="T", strict_reasons=True)
+    assert well_said(caught.value) == "T_REVOKED"

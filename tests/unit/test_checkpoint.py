@@ -190,9 +190,10 @@ def test_what_each_refusal_says():
         (NOTE + "— name AAAAAA==\n".encode(), "a signature line is malformed"),
         (NOTE + "— name AAAAAAB=\n".encode(), "base64 is not canonical"),
         (NOTE + "— name A\n".encode(), "not base64"),
+        (NOTE + "— name AAAA*AAE=\n".encode(), "not base64"),
         (NOTE + "— name é\n".encode(), "string argument should contain only ASCII characters"),
     ],
-    ids=range(15),
+    ids=range(16),
 )  # fmt: skip
 def test_why_a_note_is_not_read(note, why):
     assert told(lambda: parse_checkpoint(note)) == (

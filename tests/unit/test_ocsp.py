@@ -16,7 +16,7 @@ from minutier import der
 from minutier.certificates import load_ocsp, validate_path
 from minutier.errors import IntegrityFailureError
 from minutier.ocsp import build_request
-from tests.support.ocsp_answers import UNKNOWN, answer, revoked, single
+from tests.support.ocsp_answers import GOOD, UNKNOWN, answer, revoked, single
 from tests.support.pki import END, NOW, default_pki, issue, make_crl, new_key, new_pki
 
 PKI = default_pki()
@@ -238,3 +238,40 @@ def test_openssl_answers_our_request_and_we_believe_it(tmp_path):
     with pytest.raises(IntegrityFailureError) as caught:
         validate_path(gone, [], [pki.root], now, prefix="T", ocsp=said)
     assert caught.value.code == "T_REVOKED"
+
+
+def test_an_answer_embeds_at_most_eight_certificates():
+    crowd = [issue(f"Other {number}", new_key()) for number in range(9)]
+    said = [single(PKI.tsa, PKI.root)]
+    assert len(load_ocsp(answer(said, PKI.root, PKI.root_key, embedded=crowd[:8])).certificates) == 8
+    with pytest.raises(ValueError, match="more than 8 certificates"):
+        load_ocsp(answer(said, PKI.root, PKI.root_key, embedded=crowd))
+
+
+def test_the_three_states_by_name():
+    for status, name in ((GOOD, "good"), (UNKNOWN, "unknown"), (revoked(NOW, 1), "revoked")):
+        (found,) = load_ocsp(answer([single(PKI.tsa, PKI.root, status)], PKI.root, PKI.root_key)).statuses
+        assert found.status == name
+
+
+def test_a_reason_is_an_enumerated_value():
+    for wrong in (der.integer(1), der.tlv(der.ENUMERATED, b"\x07"), der.tlv(der.ENUMERATED, b"\xff")):
+        status = der.tlv(0xA1, der.generalized_time(NOW), der.context(0, wrong))
+        with pytest.raises(ValueError, match="the reason of a revocation is not one of"):
+            load_ocsp(answer([single(PKI.tsa, PKI.root, status)], PKI.root, PKI.root_key))
+
+
+def test_no_critical_extension_is_overlooked():
+    critical = der.sequence(der.oid("2.999.5"), der.boolean(True), der.octets(b""))
+    harmless = der.sequence(der.oid("2.999.5"), der.octets(b""))
+    for extension, refused in ((harmless, False), (critical, True)):
+        wrapped = der.context(1, der.sequence(extension))
+        for data in (
+            answer([single(PKI.tsa, PKI.root)], PKI.root, PKI.root_key, extensions=wrapped),
+            answer([single(PKI.tsa, PKI.root, extensions=wrapped)], PKI.root, PKI.root_key),
+        ):
+            if refused:
+                with pytest.raises(der.DerError, match="a critical extension is not understood"):
+                    load_ocsp(data)
+            else:
+                assert load_ocsp(data).statuses

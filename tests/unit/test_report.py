@@ -21,7 +21,10 @@ def test_the_worst_finding_decides(findings, verdict):
 
 def test_a_finding_fails_unless_it_says_otherwise():
     assert BAD.verdict is Verdict.FAILED
-    assert BAD.as_dict() == {"code": "CODE_BAD", "where": "a.txt", "message": "It is altered.", "clause": "RFC 1 §2"}
+    assert BAD.as_dict() == {
+        "code": "CODE_BAD", "where": "a.txt", "message": "It is altered.", "clause": "RFC 1 §2",
+        "indication": "INDETERMINATE", "sub_indication": "",
+    }  # fmt: skip
 
 
 STEPS = (Step(1, "one", Verdict.PASSED), Step(2, "two", Verdict.FAILED), Step(3, "three", Verdict.INDETERMINATE),
@@ -32,6 +35,7 @@ REPORT = Report(Verdict.FAILED, (BAD, UNSURE), STEPS, {"safe": "demo", "name\n":
 def test_a_report_as_json():
     assert REPORT.as_dict() == {
         "verdict": "FAILED",
+        "indication": "TOTAL-FAILED",
         "findings": [BAD.as_dict(), UNSURE.as_dict()],
         "steps": [
             {"number": 1, "title": "one", "verdict": "PASSED"},
@@ -41,7 +45,9 @@ def test_a_report_as_json():
         ],
         "facts": {"safe": "demo", "name\n": "\x1b[2J"},
     }
-    assert Report(Verdict.PASSED, ()).as_dict() == {"verdict": "PASSED", "findings": [], "steps": [], "facts": {}}
+    assert Report(Verdict.PASSED, ()).as_dict() == {
+        "verdict": "PASSED", "indication": "TOTAL-PASSED", "findings": [], "steps": [], "facts": {},
+    }  # fmt: skip
 
 
 def test_a_report_as_text():

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from minutier import cms, der
 from minutier.errors import IntegrityFailureError
-from minutier.seal import check_seal, inspect_seal, seal
+from minutier.seal import check_seal, check_sealing_chain, inspect_seal, seal
 from tests.support.pki import NOW, FileSigner, default_pki, issue, make_crl, new_key, new_pki
 from tests.support.said import well_said
 
@@ -146,3 +146,31 @@ def test_openssl_verifies_the_seal(tmp_path):
 
 def test_inspection_says_nothing_of_trust():
     assert inspect_seal(MANIFEST, seal(MANIFEST, new_pki("Rogue").signer, NOW)).signing_time == NOW
+
+
+def chain_refusal(chain, roots=(PKI.root,), at=NOW, crls=(), **options) -> str:
+    with pytest.raises(IntegrityFailureError) as caught:
+        check_sealing_chain(chain, roots, at, crls, **options)
+    return well_said(caught.value)
+
+
+def test_a_chain_is_judged_before_its_key_is_used():
+    middle_key, key = new_key(), new_key()
+    middle = issue("Middle", middle_key, issuer=(PKI.root, PKI.root_key), ca=True)
+    leaf = issue("Seal below", key, issuer=(middle, middle_key), non_repudiation=True)
+    check_sealing_chain([leaf, middle], [PKI.root], NOW)
+    check_sealing_chain([PKI.seal], [PKI.root], NOW, [PKI.crl])
+    assert chain_refusal([leaf]) == "SEAL_CHAIN"
+    assert chain_refusal([leaf, middle], [new_pki("Rogue").root]) == "SEAL_CHAIN"
+    assert chain_refusal([leaf, middle], at=NOW + timedelta(days=400)) == "SEAL_CHAIN"
+    assert chain_refusal([PKI.tsa]) == "SEAL_PURPOSE"
+    assert chain_refusal([PKI.tsa], prefix="SEAL2") == "SEAL2_PURPOSE"
+    assert chain_refusal([leaf], prefix="SEAL2") == "SEAL2_CHAIN"
+    revoked = make_crl(PKI.root, PKI.root_key, [(PKI.seal, NOW - timedelta(days=1), None)])
+    assert chain_refusal([PKI.seal], crls=[revoked]) == "SEAL_REVOKED"
+
+
+def test_a_key_that_may_not_sign_seals_nothing():
+    assert refusal(MANIFEST, seal(MANIFEST, odd_signer(signs=False), NOW)) == "SEAL_PURPOSE"
+    check_seal(MANIFEST, seal(MANIFEST, odd_signer(signs=False, non_repudiation=True), NOW), [PKI.root], NOW)
+    check_seal(MANIFEST, seal(MANIFEST, odd_signer(), NOW), [PKI.root], NOW)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from minutier import evidence, proof
 from minutier.algorithm_dates import published_dates
 from minutier.algorithms import hash_identifier
+from minutier.certificates import encode_pem
 from minutier.evidence import ArchiveTimestamp, EvidenceRecord
 from minutier.report import Verdict
 from minutier.seal import seal
@@ -101,6 +102,8 @@ def test_the_whole_proof_passes_and_says_when_it_was_renewed(files, tmp_path):
         "second_sealed_by": "CN=Second seal",
         "gen_time": "2026-11-23T10:00:00Z",
         "timestamped_by": "CN=Test TSA",
+        "revocation": "not settled by data made after the last token",
+        "time_stamp_certificate_until": "2027-11-23T10:00:00Z",
         "renewed_at": "2027-03-03T10:00:00Z, 2027-06-11T10:00:00Z",
         "journal": "journal.example",
         "journal_size": "7",
@@ -424,3 +427,47 @@ def test_a_statement_sealed_by_a_stranger_or_out_of_time(files, tmp_path):
 
 def test_judged_after_every_certificate_ended_it_still_passes(files, tmp_path):
     assert findings(files, tmp_path, at=END + timedelta(days=365 * 20)) == []
+
+
+def test_a_file_of_certificates_holds_at_most_64(files, tmp_path):
+    crowd = [issue(f"Other {number}", new_key()) for number in range(63)]
+    files[proof.ROOTS] += encode_pem(crowd)
+    assert [item[:2] for item in findings(files, tmp_path)] == [("ROOT_FOREIGN", proof.ROOTS)]
+    files[proof.ROOTS] += encode_pem([issue("One more", new_key())])
+    message = f"{proof.ROOTS} is not readable: more than 64 certificates."
+    assert findings(files, tmp_path) == [failed("CERTIFICATE_FORMAT", proof.ROOTS, message)]
+
+
+# The seals.
+
+
+def test_an_altered_seal_is_named(files, tmp_path):
+    files[proof.SEAL] = b"x"
+    assert findings(files, tmp_path)[0][:2] == ("SEAL_DER", proof.SEAL)
+    files[proof.SECOND_SEAL] = b"x"
+    assert [item[:2] for item in findings(files, tmp_path)][:2] == [
+        ("SEAL_DER", proof.SEAL), ("SEAL2_DER", proof.SECOND_SEAL),
+    ]  # fmt: skip
+
+
+def test_what_is_missing_to_judge_a_second_seal(files, tmp_path):
+    del files["revocation/second.crl"]
+    message = "No usable revocation list covers the certificate of the second seal at the token's time."
+    unsure = unknown("REVOCATION_UNKNOWN", proof.SECOND_SEAL, message, "ETSI EN 319 102-1 §5.2.5")
+    assert findings(files, tmp_path) == [unsure]
+    rootless = replace(TRUST, second_roots=())
+    report = verify(repack(files, tmp_path / "Q.zip"), rootless, FULL_JUDGED_AT)
+    assert report.verdict is Verdict.PASSED
+    assert report.facts["second_sealed_by"] == "CN=Second seal (not judged: no ML-DSA-65 root was given)"
+    message = "No ML-DSA-65 root was given: who made the second seal, which the policy asks for, is not known."
+    asked = unknown("NO_TRUST_ANCHOR", proof.SECOND_SEAL, message, "ETSI EN 319 102-1 §5.2.6")
+    assert findings(files, tmp_path, trust=replace(rootless, second_seal_from=2026)) == [asked]
+    assert findings(files, tmp_path, trust=replace(rootless, second_seal_from=2027)) == []
+
+
+def test_a_second_seal_that_the_policy_asks_for(tmp_path):
+    files = unpack(make_bundle(tmp_path / "P.zip"))
+    message = "A second seal is asked of proofs from 2026 on, and this one of 2026 has none."
+    missing = failed("SEAL2_MISSING", proof.SECOND_SEAL, message, "docs/format/seal-v1.md §4")
+    assert findings(files, tmp_path, trust=replace(TRUST, second_seal_from=2026)) == [missing]
+    assert findings(files, tmp_path, trust=replace(TRUST, second_seal_from=2027)) == []
