@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from minutier import algorithms, der
@@ -301,3 +301,12 @@ def test_salts_within_the_bounds_verify(salt):
 def test_digests_are_of_the_data():
     assert algorithms.digest("sha256", b"abc").hex().startswith("ba7816bf8f01cfea")
     assert algorithms.digest("sha3_512", b"abc").hex().startswith("b751850b1a57168a")
+
+
+def test_a_post_quantum_signature_verifies_under_its_own_key_alone():
+    key, algorithm = mldsa.MLDSA65PrivateKey.generate(), algorithms.identifier(ML_DSA_OID)
+    assert verify(key, algorithm, key.sign(MESSAGE), digest="sha512") == ML_DSA_OID
+    with pytest.raises(InvalidSignature):
+        verify(key, algorithm, key.sign(MESSAGE + b"x"), digest="sha512")
+    with pytest.raises(AlgorithmError):
+        verify(key, algorithms.identifier(ED25519_OID), key.sign(MESSAGE))
