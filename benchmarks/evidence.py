@@ -212,7 +212,8 @@ def _openssl(folder: Path, root: Path) -> None:
 
 
 def _script(folder: Path, root: Path) -> None:
-    subprocess.run(["sh", "verify.sh", str(root)], cwd=folder, capture_output=True, check=True)
+    command = ["sh", "verify.sh", str(root), str(root.with_name("journal.vkey"))]
+    subprocess.run(command, cwd=folder, capture_output=True, check=True)
 
 
 def rows(result: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -29,6 +29,7 @@ from minutier.issuance import (
 from minutier.ocsp import OcspResponse, load_ocsp
 
 __all__ = [
+    "WRONG_ROOT",
     "ValidPath",
     "encode_pem",
     "extension_value",
@@ -43,6 +44,7 @@ __all__ = [
     "validate_path",
 ]
 
+WRONG_ROOT = "Or the root given is not the one of this archive: check it first."
 _MAX_DEPTH = 6
 _MAX_CERTIFICATES = 64
 # Critical extensions that this module or its callers act on; any other one refuses the certificate.
@@ -87,7 +89,8 @@ def validate_path(
     pool = list(intermediates)[:_MAX_CERTIFICATES]
     path = _climb(leaf, pool, roots)
     if path is None:
-        raise failure(prefix, "CHAIN", f"{name_of(leaf)} does not lead to any trusted root.", "RFC 5280 §6.1")
+        message = f"{name_of(leaf)} does not lead to any trusted root. {WRONG_ROOT}"
+        raise failure(prefix, "CHAIN", message, "RFC 5280 §6.1")
     for depth, certificate in enumerate(path):
         _check_certificate(certificate, depth, at, prefix)
     known = confirmed = True

@@ -1,7 +1,9 @@
 """What each finding is called in ETSI EN 319 102-1 (§5.1.3, tables of main and sub-indications).
 
 The verdict is ours and is never milder: where the standard says INDETERMINATE because other constraints could exist
-(another root, another policy), a proof judged under the given anchors is FAILED. A finding that is not about a
+(another root, another policy), a proof judged under the given anchors is FAILED. So the indication that is written with
+a finding is always that of its verdict (`of_verdict`), and the sub-indication names the cause as the standard does; the
+table keeps under which indication the standard has that name. A finding that is not about a
 signature (a file, an index, the journal) gets the name of what it comes nearest to.
 """
 
@@ -68,7 +70,10 @@ _BY_KIND = {
 
 
 def of_finding(code: str) -> tuple[str, str]:
-    """Give the indication and the sub-indication of a finding; the second is empty for a code without a name."""
+    """Give the sub-indication of a finding, after the indication under which the standard has it.
+
+    The sub-indication is empty for a code without a name.
+    """
     if code in _BY_CODE:
         return _BY_CODE[code]
     _, _, kind = code.partition("_")

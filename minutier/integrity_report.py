@@ -9,6 +9,7 @@ writes is that report's content. Whether the presumption holds depends on who se
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def make_report(bundle: Path, trust: Trust, at: datetime, issuer: Issuer) -> Int
         "verdict": verification.verdict.value,
         "indication": indications.of_verdict(verification.verdict.value),
         "sub_indications": sorted({indications.of_finding(item.code)[1] for item in verification.findings} - {""}),
-        "presumption": presumption(verification.verdict, issuer.kind),
+        "presumption": presumption(verification, issuer.kind),
         "steps": [
             {
                 "number": step.number,
@@ -110,29 +111,46 @@ def make_report(bundle: Path, trust: Trust, at: datetime, issuer: Issuer) -> Int
     return IntegrityReport(verification, value, canonical.encode(value))
 
 
-def presumption(verdict: Verdict, kind: SealKind) -> dict[str, str]:
-    """Say, in French and in English, what may be concluded: never more than the seal allows."""
-    if verdict is not Verdict.PASSED:
+def presumption(verification: Report, kind: SealKind) -> dict[str, str]:
+    """Say, in French and in English, what may be concluded: never more than the token proves and the seal allows.
+
+    The presumption itself is that of article 45i(2); article 45j(1)(d) asks for this report.
+    """
+    if verification.verdict is not Verdict.PASSED:
         fr = "L’intégrité n’est pas confirmée : voir le verdict et les constats."
         return {
             "status": "not-confirmed",
             "fr": fr,
             "en": "Integrity is not confirmed: see the verdict and the findings.",
         }
-    fr = "Selon les contrôles ci-dessous, le document est intègre du début de sa conservation à son retrait. "
-    en = "By the checks below, the document is intact from the start of its preservation to this retrieval. "
+    since, start = (verification.facts.get(name, "?") for name in ("gen_time", "deposited_at"))
+    fr = (
+        f"Selon les contrôles ci-dessous, le document est intègre depuis l’horodatage du {since} ; le début de"
+        f" conservation, {start}, est déclaré par l’archive. "
+    )
+    en = (
+        f"By the checks below, the document is intact since the time-stamp of {since}; the start of the preservation,"
+        f" {start}, is the archive’s word. "
+    )
     if kind is SealKind.GIVEN:
         fr += (
-            "La présomption de l’article 45j (45 undecies) vaut si ce rapport porte le cachet qualifié d’un service"
-            " d’archivage électronique qualifié. Ce programme ne lit pas la liste de confiance : lisez-la."
+            "La présomption de l’article 45 decies (45i), § 2, y est attachée si ce rapport émane d’un service"
+            " d’archivage électronique qualifié et porte son cachet qualifié. Ce programme ne lit pas la liste de"
+            " confiance : lisez-la."
         )
         en += (
-            "The presumption of article 45j holds if this report bears the qualified seal of a qualified electronic"
-            " archiving service: this program reads no trusted list, the reader must."
+            "The presumption of article 45i(2) is attached to it if this report is that of a qualified electronic"
+            " archiving service and bears its qualified seal: this program reads no trusted list, the reader must."
         )
         return {"status": "confirmed-if-qualified", "fr": fr, "en": en}
-    fr += "Ce rapport ne porte aucun cachet qualifié : il n’emporte pas la présomption de l’article 45j (45 undecies)."
-    en += "This report bears no qualified seal: the presumption of article 45j is not attached to it."
+    fr += (
+        "Ce rapport n’émane pas d’un service d’archivage électronique qualifié : la présomption de l’article 45 decies"
+        " (45i), § 2, n’y est pas attachée."
+    )
+    en += (
+        "This report is not that of a qualified electronic archiving service: the presumption of article 45i(2) is not"
+        " attached to it."
+    )
     return {"status": "confirmed-without-legal-effect", "fr": fr, "en": en}
 
 
@@ -143,7 +161,7 @@ def _digest_of(bundle: Path) -> dict[str, str | int]:
 
 
 def _period(verification: Report, at: datetime) -> dict[str, str]:
-    """Give the period: its start by the archive's word, since when a third party dates it, its end."""
+    """Give the period: its start by the archive's word, since when the time-stamping authority dates it, its end."""
     facts = verification.facts
     return {
         "start": facts.get("deposited_at", ""),
@@ -154,7 +172,7 @@ def _period(verification: Report, at: datetime) -> dict[str, str]:
 
 
 def _document(container: Container) -> dict[str, str | int]:
-    """Describe the original as it is in the bundle, by both digests; no name, which may be of a person."""
+    """Describe the original as found, beside what the manifest states; no name, which may be of a person."""
     path = next(filter(proof.is_original, container.entries), None)
     if path is None:
         return {}
@@ -163,7 +181,21 @@ def _document(container: Container) -> dict[str, str | int]:
         first.update(piece)
         second.update(piece)
         size += len(piece)
-    return {"fingerprint": f"sha256:{first.hexdigest()}+sha3-512:{second.hexdigest()}", "path": path, "size": size}
+    return {
+        "described": _described(container),
+        "fingerprint": f"sha256:{first.hexdigest()}+sha3-512:{second.hexdigest()}",
+        "path": path,
+        "size": size,
+    }
+
+
+def _described(container: Container) -> str:
+    """Give the fingerprint that the manifest states of the original, "" when it is not readable."""
+    with suppress(IntegrityFailureError, ValueError, KeyError, IndexError, TypeError):
+        original = canonical.decode(container.read(proof.MANIFEST) or b"")["objects"][0]
+        stated = f"sha256:{original['sha256']}+sha3-512:{original['sha3_512']}"
+        return stated if re.fullmatch(r"sha256:[0-9a-f]{64}\+sha3-512:[0-9a-f]{128}", stated) else ""
+    return ""
 
 
 def _algorithms(container: Container, dates: AlgorithmDates, at: datetime) -> list[dict[str, str]]:

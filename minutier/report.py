@@ -37,14 +37,13 @@ class Finding:
 
     def as_dict(self) -> dict[str, str]:
         """Give the finding as the command line's JSON, with its name in ETSI EN 319 102-1."""
-        indication, sub_indication = indications.of_finding(self.code)
         return {
             "code": self.code,
             "where": self.where,
             "message": self.message,
             "clause": self.clause,
-            "indication": indication,
-            "sub_indication": sub_indication,
+            "indication": indications.of_verdict(self.verdict.value),
+            "sub_indication": indications.of_finding(self.code)[1],
         }
 
 

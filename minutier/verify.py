@@ -192,7 +192,7 @@ def _check_accompaniment(run: Run) -> None:
         roots = _certificates(run, proof.ROOTS)
         issuers.update(roots)
         if run.trust.all_roots and not set(roots) <= set(run.trust.all_roots):
-            message = "The root that comes with the proof is not one of yours: verify.sh alone would mislead you."
+            message = "The root that comes with the proof is not one of yours. " + certificates.WRONG_ROOT
             run.failed("ROOT_FOREIGN", proof.ROOTS, message)
     issuers.update(_check_second_chain(run))
     for path, crl in run.lists.items():
@@ -228,7 +228,8 @@ def _check_second_chain(run: Run) -> set[x509.Certificate]:
         ):
             run.failed("CERTIFICATE_MISMATCH", proof.SECOND_CHAIN, "They do not lead to the root that comes with them.")
         if run.trust.second_roots and root not in run.trust.second_roots:
-            message = "The root of the second seal that comes with the proof is not one of yours."
+            message = "The root of the second seal that comes with the proof is not one of yours. "
+            message += certificates.WRONG_ROOT
             run.failed("ROOT_FOREIGN", proof.SECOND_CHAIN, message)
         return {root, *chain}
     return set()

@@ -10,6 +10,7 @@ import io
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,21 +59,30 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """A command to type, on a line of its own, after a few words on where it is typed."""
+
+    fr: str
+    en: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class Grid:
-    """A table with columns of given shares of the width; the first row names them."""
+    """A table with columns of given shares of the width; the first row names them. A cell may be of several lines."""
 
     shares: Sequence[float]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | tuple[str, ...]]]
 
 
-Block = Heading | Fields | Both | Notice | Grid
+Block = Heading | Fields | Both | Notice | Command | Grid
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A document: its titles, the line below them, its blocks, the line at the foot of each page; its subject, if any.
+    """A document: its titles, the line below them, its blocks, the line at the foot of each page; date, subject if any.
 
-    The subject is in the file's metadata (XMP), in clear.
+    The date and the subject are in the file's metadata (XMP), in clear.
     """
 
     title_fr: str
@@ -80,6 +90,7 @@ class Sheet:
     subtitle: str
     blocks: Sequence[Block]
     foot: str
+    at: datetime
     subject: str | None = None
 
 
@@ -88,14 +99,20 @@ def draw(sheet: Sheet) -> bytes:
 
     Raises IntegrityFailureError PAGE_NOT_PDFA when the validator does not approve what was written.
     """
+    _register_fonts()
+    pages, _ = _drawn(sheet, 0)
+    return _as_pdfa(_drawn(sheet, pages)[1])
+
+
+def _drawn(sheet: Sheet, pages: int) -> tuple[int, bytes]:
+    """Draw a sheet of so many pages; give how many it has: the foot of the first one names the last."""
     from reportlab.lib.pagesizes import A4
     from reportlab.platypus import SimpleDocTemplate
 
-    _register_fonts()
     width = A4[0] - 2 * _MARGIN
     target = io.BytesIO()
     document = SimpleDocTemplate(
-        target, pagesize=A4, leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=42, bottomMargin=46, invariant=1,
+        target, pagesize=A4, leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=36, bottomMargin=42, invariant=1,
         title=f"{sheet.title_fr} / {sheet.title_en}", author="Minutier", lang="fr-FR", initialFontName=_PLAIN,
         subject=sheet.subject,
     )  # fmt: skip
@@ -104,13 +121,15 @@ def draw(sheet: Sheet) -> bytes:
         canvas.setFont(_ITALIC, 6.5)
         canvas.setFillColor(_GREY)
         canvas.drawString(_MARGIN, 26, shown(sheet.foot))
-        canvas.drawRightString(A4[0] - _MARGIN, 26, f"Page {canvas.getPageNumber()}")
+        canvas.drawRightString(A4[0] - _MARGIN, 26, f"Page {canvas.getPageNumber()}/{pages}")
+        # The date of the file is that of what it says, not of the machine: same content, same bytes.
+        canvas.setDateFormatter(lambda *_: f"D:{sheet.at:%Y%m%d%H%M%S}+00'00'")
 
     story = _title(sheet, width)
     for block in sheet.blocks:
         story += _flow(block, width)
     document.build(story, onFirstPage=finish, onLaterPages=finish)
-    return _as_pdfa(target.getvalue())
+    return document.page, target.getvalue()
 
 
 def shown(text: str) -> str:
@@ -171,6 +190,10 @@ def _text(text: str, size: float = 7.6, *, font: str = _PLAIN, color: str = _INK
     return Paragraph(escape(shown(text)) + more, style)
 
 
+def _cell(lines: str | tuple[str, ...], size: float, **style: str) -> list[Any]:
+    return [_text(line, size, **style) for line in ((lines,) if isinstance(lines, str) else lines)]
+
+
 def _table(rows: list[list[Any]], widths: Sequence[float], *styles: tuple[Any, ...]) -> Any:
     from reportlab.platypus import Table
 
@@ -203,10 +226,14 @@ def _flow(block: Block, width: float) -> list[Any]:
     if isinstance(block, Notice):
         row = [_text(block.fr, 8, font=_BOLD), _text(block.en, 8, font=_BOLD)]
         return [_table([row], [half, half], ("BACKGROUND", (0, 0), (-1, -1), _TONES[block.tone])), Spacer(1, 3)]
+    if isinstance(block, Command):
+        row = [_text(block.fr, small=block.en), _text(block.line)]
+        shade = ("BACKGROUND", (1, 0), (1, 0), _TONES["plain"])
+        return [_table([row], [width * 0.34, width * 0.66], shade)]
     line = ("LINEBELOW", (0, 0), (-1, -1), 0.4, _RULE)
     if isinstance(block, Fields):
         rows = [[_text(fr, small=en), _text(value)] for fr, en, value in block.rows]
         return [_table(rows, [width * 0.34, width * 0.66], line)]
-    header = [_text(name, 6.8, font=_BOLD, color=_GREY) for name in block.rows[0]]
-    body = [[_text(cell, 7.2) for cell in row] for row in block.rows[1:]]
+    header = [_cell(name, 6.8, font=_BOLD, color=_GREY) for name in block.rows[0]]
+    body = [[_cell(cell, 7.2) for cell in row] for row in block.rows[1:]]
     return [_table([header, *body], [width * share for share in block.shares], line)]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from typing import Any
 
 from minutier.integrity_report import IntegrityReport, SealKind
 from tasks.pages import Block, Both, Fields, Grid, Heading, Notice, Sheet, draw
 
 _STEPS_FR = (
-    "fichier de preuve lisible, borné, dans sa seule forme",
+    "fichier de preuve lisible, borné, dans la seule forme admise",
     "la liste nomme exactement les fichiers, avec leurs empreintes",
-    "la description est dans sa seule forme et décrit ces fichiers",
-    "la description est scellée, par un certificat admis à la date du premier horodatage",
+    "la description est dans la seule forme admise et décrit ces fichiers",
+    "la description porte un cachet (scellement), d’un certificat admis à la date du premier horodatage",
     "l’enregistrement de preuve porte sur ces fichiers, exactement",
     "les contremarques de temps sont admises, et renouvelées à temps",
     "le journal consigne cette description",
@@ -20,12 +21,23 @@ _STEPS_FR = (
     "les fichiers d’accompagnement disent la même chose",
 )
 _VERDICT_FR = {
-    "PASSED": "tient", "FAILED": "ne tient pas", "INDETERMINATE": "indéterminé", "NOT_REACHED": "non atteint",
+    "PASSED": "conforme", "FAILED": "non conforme", "INDETERMINATE": "indéterminé", "NOT_REACHED": "non atteint",
+}  # fmt: skip
+_SUBJECTS_FR = {
+    "NO_TRUST_ANCHOR": "Aucun certificat racine donné", "NO_JOURNAL_KEY": "Aucune clé du journal donnée",
+    "REVOCATION_UNKNOWN": "Révocation non connue", "ALGORITHM_ENDED": "Algorithme qui n’est plus admis",
+    "JOURNAL_ALGORITHM_ENDED": "Algorithme du journal qui n’est plus admis", "RENEWAL_LATE": "Renouvellement tardif",
+    "CERTIFICATE_MISMATCH": "Certificats joints", "CHECKPOINT": "État signé du journal",
+    "CONTAINER": "Fichier de preuve", "CRL": "Liste de révocation", "EVIDENCE": "Enregistrement de preuve",
+    "FILE": "Fichiers présents", "INCLUSION": "Place au journal", "INDEX": "Liste des fichiers",
+    "JOURNAL": "Inscription au journal", "KIT": "Textes et programmes joints", "MANIFEST": "Description du document",
+    "MANIFEST_OBJECT": "Document", "OCSP": "Réponse sur la révocation", "ROOT": "Certificat racine",
+    "SEAL": "Cachet", "SEAL2": "Second cachet", "TOKEN": "Contremarque de temps",
 }  # fmt: skip
 _TONES = {"PASSED": "good", "FAILED": "bad", "INDETERMINATE": "open"}
 _SEALS = {
     SealKind.ABSENT.value: (
-        "Rapport non scellé : fait par un vérificateur sans cachet.",
+        "Rapport sans cachet (non scellé) : fait par un vérificateur qui n’en a pas.",
         "Unsealed: made by a verifier without seal.",
     ),
     SealKind.DEVELOPMENT.value: (
@@ -33,19 +45,19 @@ _SEALS = {
         "Development seal, no legal value.",
     ),
     SealKind.GIVEN.value: (
-        "Scellé (fichiers .p7s). Qualification du cachet non contrôlée ici.",
+        "Porte un cachet (fichiers .p7s). Qualification du cachet non contrôlée ici.",
         "Sealed (.p7s files). Qualification of the seal not checked here.",
     ),
 }
 _LEGAL = Both(
-    "Base : règlement (UE) n° 910/2014, article 45j, paragraphe 1, point d), inséré par le règlement (UE) 2024/1183. Un"
-    " service d’archivage électronique qualifié délivre de façon automatisée un rapport confirmant la présomption"
-    " d’intégrité, du début de la conservation au retrait ; le rapport porte le cachet ou la signature qualifiés du"
-    " prestataire.",
-    "Basis: Regulation (EU) No 910/2014, article 45j(1)(d), inserted by Regulation (EU) 2024/1183. A qualified"
-    " electronic archiving service gives, in an automated manner, a report that confirms the presumption of integrity"
-    " from the beginning of the preservation to the retrieval; the report bears the provider’s qualified seal or"
-    " signature.",
+    "Règlement (UE) n° 910/2014, articles insérés par le règlement (UE) 2024/1183. Article 45 decies (45i), § 2 : la"
+    " présomption d’intégrité et d’origine, que seul emporte un service d’archivage électronique qualifié. Article 45"
+    " undecies (45j), § 1, point d) : ce service délivre de façon automatisée un rapport qui la confirme, du début de"
+    " la conservation au retrait, et qui porte le cachet ou la signature qualifiés du prestataire.",
+    "Regulation (EU) No 910/2014, articles inserted by Regulation (EU) 2024/1183. Article 45i(2): the presumption of"
+    " integrity and origin, which only a qualified electronic archiving service gives. Article 45j(1)(d): that service"
+    " delivers, in an automated manner, a report that confirms it from the beginning of the preservation to the"
+    " retrieval, and that bears the provider’s qualified seal or signature.",
 )
 
 
@@ -76,6 +88,7 @@ def draw_report(report: IntegrityReport) -> bytes:
             f"{value['issued_at']} – {value['facts'].get('archive_id', value['proof']['sha256'])}",
             blocks,
             f"report.json, SHA-256 {digest}",
+            datetime.fromisoformat(value["issued_at"]),
         )
     )
 
@@ -84,16 +97,24 @@ def _subject(value: dict[str, Any]) -> list[Block]:
     period, document, proof = value["period"], value["document"], value["proof"]
     rows = [
         ("Fichier de preuve, SHA-256", "Proof file, SHA-256", f"{proof['sha256']} – {proof['size']} octets/bytes"),
-        ("Document, empreintes", "Document, fingerprints", document.get("fingerprint", "?").replace("+", " + ")),
+        *_fingerprints(document),
         ("Début de conservation, selon l’archive", "Start, says the archive", period["start"] or "?"),
-        ("Daté par un tiers depuis", "Dated by a third party since", period["dated_since"] or "?"),
-        ("Horodatages renouvelés", "Time-stamps renewed", period["renewed_at"] or "–"),
+        ("Existait, selon l’autorité d’horodatage", "Existed, says the authority", period["dated_since"] or "?"),
+        ("Horodatages renouvelés", "Time-stamps renewed", period["renewed_at"] or "aucun / none"),
         ("Retrait et contrôle", "Retrieval and check", period["end"]),
-        ("Scellé par", "Sealed by", value["facts"].get("sealed_by", "?")),
+        ("Cachet de", "Sealed by", value["facts"].get("sealed_by", "?")),
         ("Horodaté par", "Time-stamped by", value["facts"].get("timestamped_by", "?")),
         ("Rapport émis par", "Report issued by", value["issuer"]["sealed_by"] or value["issuer"]["software"]),
     ]
     return [Heading("Objet", "Subject"), Fields(rows)]
+
+
+def _fingerprints(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    found, described = document.get("fingerprint", "?"), document.get("described", "")
+    rows = [("Empreintes du document tel que trouvé", "Fingerprints as found", found.replace("+", " + "))]
+    if described not in ("", found):
+        rows.append(("Empreintes attendues", "Fingerprints expected", described.replace("+", " + ")))
+    return rows
 
 
 def _steps(value: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -106,12 +127,22 @@ def _steps(value: dict[str, Any]) -> list[tuple[str, ...]]:
 def _findings(value: dict[str, Any]) -> list[Block]:
     if not value["findings"]:
         return []
-    head = ("Code", "Où / Where", "Constat / Finding", "ETSI EN 319 102-1")
+    head = (("Code", "ETSI EN 319 102-1"), "Où / Where", "Constat / Finding")
+    # The names of the standard are long: a column that holds the longest, so that none is cut.
     rows = [
-        (item["code"], item["where"], item["message"], f"{item['indication']} {item['sub_indication']}")
+        (
+            (item["code"], item["indication"], item["sub_indication"]),
+            item["where"],
+            (f"{_subject_fr(item['code'])} : {_VERDICT_FR[item['verdict']]}.", item["message"]),
+        )
         for item in value["findings"]
     ]
-    return [Heading("Constats", "Findings"), Grid((0.25, 0.2, 0.32, 0.23), [head, *rows])]
+    return [Heading("Constats", "Findings"), Grid((0.4, 0.22, 0.38), [head, *rows])]
+
+
+def _subject_fr(code: str) -> str:
+    """Say in French what a finding is about: by its code, else by the first word of it."""
+    return _SUBJECTS_FR.get(code) or _SUBJECTS_FR.get(code.partition("_")[0], "Contrôle")
 
 
 def _algorithms(value: dict[str, Any]) -> list[Block]:
@@ -119,7 +150,10 @@ def _algorithms(value: dict[str, Any]) -> list[Block]:
         return []
     words = {"counts": "admis / counts", "ended": "n’est plus admis / ended"}
     head = ("Algorithme / Algorithm", "État / Status", "Jusqu’au / Until")
-    rows = [(item["name"], words[item["status"]], item["until"] or "–") for item in value["algorithms"]]
+    rows = [
+        (item["name"], words[item["status"]], item["until"] or "sans échéance / no end known")
+        for item in value["algorithms"]
+    ]
     title = Heading("Algorithmes de la dernière preuve", "Algorithms of the last evidence")
     return [title, Grid((0.4, 0.35, 0.25), [head, *rows])]
 

@@ -16,38 +16,37 @@ from minutier import canonical, evidence, timestamp
 from minutier.certificates import name_of
 from minutier.events import format_time
 from minutier.proof import ProofParts, statement_mark
-from tasks.pages import Block, Both, Fields, Heading, Notice, Sheet, draw
+from tasks.pages import Block, Both, Command, Fields, Heading, Notice, Sheet, draw
 
 _DEVELOPMENT = "no legal value"
 _VERDICTS = Both(
-    "PASSED : tout est vérifié. FAILED : un contrôle au moins ne tient pas, il est nommé, et le document ne vaut pas"
-    " preuve. INDETERMINATE : rien n’est contredit, mais il manque de quoi juger (certificat racine, clé du journal,"
-    " liste de révocation, algorithme encore admis).",
-    "PASSED: everything holds. FAILED: at least one check does not hold, it is named, and the document is no proof."
+    "PASSED : tout est vérifié. FAILED : un contrôle au moins ne tient pas, il est nommé, et ce dossier ne"
+    " prouve rien. INDETERMINATE : rien n’est contredit, mais il manque de quoi juger (certificat racine, clé du"
+    " journal, liste de révocation, algorithme encore admis).",
+    "PASSED: everything holds. FAILED: at least one check does not hold, it is named, and this file proves nothing."
     " INDETERMINATE: nothing is contradicted, but something needed to judge is missing (root certificate, journal key,"
     " revocation list, an algorithm that still counts).",
 )
 _CHECKS = (
-    Both(
-        "1. Dans le dossier décompressé, avec openssl et les outils usuels : sh verify.sh RACINE.pem",
-        "1. In the unzipped folder, with openssl and the usual tools: sh verify.sh ROOT.pem",
+    Command("1. Dossier décompressé", "unzipped folder", "sh verify.sh ROOT.pem JOURNAL.vkey"),
+    Command(
+        "2. Fichier .zip", "the .zip file", "python3 verify.py --root ROOT.pem --journal-key JOURNAL.vkey PROOF.zip"
     ),
+    Command("3. Paquet Minutier", "the package", "python -m minutier verify PROOF.zip --trust DIRECTORY"),
     Both(
-        "2. Sur le fichier .zip, avec Python et openssl : python3 verify.py --root RACINE.pem --journal-key"
-        " JOURNAL.vkey PREUVE.zip",
-        "2. On the .zip file, with Python and openssl: python3 verify.py --root ROOT.pem --journal-key JOURNAL.vkey"
-        " PROOF.zip",
+        "ROOT.pem (certificat racine) et JOURNAL.vkey (clé publique du journal) : obtenus par vous-même ; DIRECTORY :"
+        " un dossier qui contient les deux. Les façons 1 et 2 demandent openssl ; toutes suivent les mêmes neuf étapes."
+        " Prenez les programmes sur les pages de l’archive, non dans un fichier dont vous doutez.",
+        "ROOT.pem (root certificate) and JOURNAL.vkey (the journal’s public key): obtained by yourself; DIRECTORY: a"
+        " folder that holds both. Ways 1 and 2 need openssl; all follow the same nine steps. Take the programs from"
+        " the archive’s pages, not from a file that you doubt.",
     ),
-    Both(
-        "3. Avec le paquet Minutier : python -m minutier verify PREUVE.zip --trust RÉPERTOIRE",
-        "3. With the Minutier package: python -m minutier verify PROOF.zip --trust DIRECTORY",
-    ),
-    Both(
-        "Les trois suivent les mêmes neuf étapes. Prenez les programmes sur les pages de l’archive, non dans un fichier"
-        " dont vous doutez.",
-        "All three follow the same nine steps. Take the programs from the archive’s pages, not from a file that you"
-        " doubt.",
-    ),
+)
+_BLIND = Notice(
+    "Document chiffré par le déposant ; la preuve porte sur le fichier chiffré. Pour le lier au texte en clair :"
+    " P.opening.json, que remet le détenteur de la clé (voir README.fr.txt).",
+    "Document encrypted by the depositor; the proof is about the encrypted file. To link it to the text in clear:"
+    " P.opening.json, which the holder of the key gives (see README.en.txt).",
 )
 _TRUST = Both(
     "Le certificat racine décide qui l’on croit. Demandez son empreinte à l’archive, ou à l’autorité qui l’a émis, par"
@@ -74,6 +73,8 @@ def make_statement(parts: ProofParts, at: datetime) -> bytes:
                 "bad",
             )
         )
+    if described["screening"].get("mode") == "blind":
+        blocks.append(_BLIND)
     blocks += _what(described)
     blocks += _when(described, tokens, at)
     blocks += _who(parts, tokens)
@@ -86,6 +87,7 @@ def make_statement(parts: ProofParts, at: datetime) -> bytes:
             f"Document {described['archive_id']}",
             blocks,
             "Cette fiche répète ce que disent les fichiers de la preuve. / It repeats what the files of the proof say.",
+            at,
             statement_mark(parts.manifest).decode(),
         )
     )
@@ -111,7 +113,7 @@ def _what(described: dict[str, Any]) -> list[Block]:
 def _when(described: dict[str, Any], tokens: Sequence[timestamp.TimestampToken], at: datetime) -> list[Block]:
     rows = [
         ("Déposé, selon l’archive", "Deposited, says the archive", described["deposited_at"]),
-        ("Existait, selon un tiers", "Existed, says a third party", _dated(tokens[0])),
+        ("Existait, selon l’autorité d’horodatage", "Existed, says the authority", _dated(tokens[0])),
     ]
     rows += [("Horodatage renouvelé", "Time-stamp renewed", _dated(token)) for token in tokens[1:]]
     rows += [
@@ -127,15 +129,20 @@ def _dated(token: timestamp.TimestampToken) -> str:
 
 def _who(parts: ProofParts, tokens: Sequence[timestamp.TimestampToken]) -> list[Block]:
     rows = [
-        ("Scellé par", "Sealed by", name_of(parts.seal_chain[0])),
+        ("Cachet (scellement) de", "Sealed by", name_of(parts.seal_chain[0])),
         ("Horodaté par", "Time-stamped by", ", ".join(dict.fromkeys(name_of(token.signer) for token in tokens))),
-        ("Journal", "Journal", f"{parts.entry_index + 1} / {parts.tree_size} – {_origin(parts)}"),
+        ("Journal", "Journal", f"{_place(parts)} – {_origin(parts)}"),
         ("Empreinte de la description", "Fingerprint of the description", hashlib.sha256(parts.manifest).hexdigest()),
     ]
     for root in parts.roots:
         value = f"{name_of(root)} – SHA-256 {root.fingerprint(SHA256()).hex()}"
         rows.append(("Certificat racine", "Root certificate", value))
     return [Heading("Qui en répond", "Who vouches for it"), Fields(rows), _TRUST]
+
+
+def _place(parts: ProofParts) -> str:
+    number, size = parts.entry_index + 1, parts.tree_size
+    return f"inscription n° {number} sur {size} / entry no. {number} of {size}"
 
 
 def _origin(parts: ProofParts) -> str:

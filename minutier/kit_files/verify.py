@@ -592,13 +592,16 @@ class Zip:
             head = stream.read(30)
             if head[:4] == b"PK\x01\x02" and self.places:
                 break
+            if not at and head[:2] != b"PK":
+                raise Refused("CONTAINER_NOT_CANONICAL", "This is not a .zip file: give the proof as it was received.")
             if len(head) < 30 or len(self.places) >= MAX_FILES or at > 0xFFFFFFFE:
                 raise Refused("CONTAINER_NOT_CANONICAL", "The file ends in a header, or holds too many files.")
             crc, size, _, length, _ = struct.unpack("<3I2H", head[14:])
             name = stream.read(min(length, 101)).decode("ascii", "replace")
             only = struct.pack("<5H3I2H", 20, 0, 0, 0, 33, crc, size, size, len(name), 0)
             if head[4:] != only or head[:4] != b"PK\x03\x04" or not PATH.fullmatch(name) or len(name) > 100:
-                raise Refused("CONTAINER_NOT_CANONICAL", "A header is malformed, or a path is unsafe.")
+                raise Refused("CONTAINER_NOT_CANONICAL", "A header or a path is not in its only form; if another "
+                              "program packed it again, check the .zip as it was received.")  # fmt: skip
             if name <= before or (size > SMALL and not name.startswith("document/")):
                 raise Refused("CONTAINER_NOT_CANONICAL", f"{name} comes out of order, or is too large.")
             mode = (0o100755 if name.endswith(".sh") else 0o100644) << 16
@@ -826,7 +829,8 @@ class Check:
         if not done:
             reasons = re.findall(r"^error \d+ at \d+ depth lookup: (.*)$", said, re.MULTILINE)
             reason = reasons[0] if reasons else "no path"
-            raise Refused("CHAIN", f"{signed.signer.name} is not good under your root at {utc(at)}: {reason}.")
+            raise Refused("CHAIN", f"{signed.signer.name} is not good under your root at {utc(at)}: {reason}. "
+                          "Or the root given is not the one of this archive: check it first.")  # fmt: skip
         path = self.climb(signed.signer, [*signed.embedded, *extra])
         for certificate in path:
             try:
@@ -1027,6 +1031,8 @@ class Check:
                 raise ValueError("a time is YYYY-MM-DDThh:mm:ssZ")
             if self.tokens and committed < self.tokens[0].time - self.tokens[0].accuracy - SKEW:
                 self.add("JOURNAL_TIME", where, "The document was committed before its token says that it existed.")
+            if committed > self.at + SKEW:
+                self.add("JOURNAL_TIME", where, "The commit is later than the time of judgement.")
         where = "journal/inclusion.json"
         with self.guard(where, "INCLUSION"):
             found = canonical(self.file(where), "minutier-inclusion/1")
@@ -1156,7 +1162,8 @@ class Check:
                 if wanted and (found[:1] != leaf or not wanted <= set(found) <= wanted | beside):
                     self.add("CERTIFICATE_MISMATCH", name, f"{name} is not the certificates of the signatures.")
                 if name == "certificates/root.pem" and self.roots and not set(found) <= set(self.roots):
-                    self.add("ROOT_FOREIGN", name, "The root that comes with the proof is not one of yours.")
+                    self.add("ROOT_FOREIGN", name, "The root that comes with the proof is not one of yours. "
+                             "Or the root given is not the one of this archive: check it first.")  # fmt: skip
         if "certificates/seal-mldsa65.pem" in self.measured:
             issuers += self.second_seal()
         for name in [item for item in self.small if item.endswith(".ocsp")]:
@@ -1246,6 +1253,52 @@ def verdict(findings: list[dict[str, str]]) -> str:
     return "FAILED" if "FAILED" in found else "INDETERMINATE" if found else "PASSED"
 
 
+def told(path: Path, text: bool = False) -> Any:
+    """Read a file that the user names; ValueError with a sentence that names it."""
+    try:
+        return path.read_text(encoding="utf-8") if text else path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): check its name and its place") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text") from error
+
+
+def anchors(given: argparse.Namespace) -> None:
+    """Read what the user judges by; ValueError with a sentence that says which file, and what to give instead."""
+    given.roots, given.keys, given.ends = [], [], ENDS
+    for path in given.root:
+        data = told(path)
+        try:
+            found = load_roots(data)
+        except (ValueError, IndexError, Refused):
+            found = []
+        if not found:
+            raise ValueError(f"--root {path} holds no PEM certificate that is readable: give the root certificate")
+        given.roots += found
+    for path in given.journal_key:
+        text = told(path, text=True)
+        try:
+            given.keys.append(read_key(text))
+        except ValueError as error:
+            message = f"--journal-key {path} is not a journal's key, one line NAME+ID+KEY: give JOURNAL.vkey"
+            raise ValueError(message) from error
+    if given.algorithms:
+        text = told(given.algorithms, text=True)
+        try:
+            given.ends = dict(json.loads(text)["ends"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"--algorithms {given.algorithms} is not a list of dates of algorithms") from error
+    try:
+        given.time = datetime.fromisoformat(given.at.replace("Z", "+00:00")) if given.at else datetime.now(UTC)
+        zoned = given.time.tzinfo is not None
+    except ValueError:
+        zoned = False
+    if not zoned:
+        raise ValueError(f"--at {given.at} is not a time with its zone: write it as 2030-01-01T00:00:00Z")
+    if not given.proof.exists():
+        raise ValueError(f"there is no {given.proof}: give the .zip file of the proof, or its folder")
+
+
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Checks one proof of an archived document, offline.")
     parser.add_argument("proof", type=Path, metavar="PROOF.zip|FOLDER")
@@ -1256,14 +1309,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     given = parser.parse_args()
     try:
-        given.roots = [item for path in given.root for item in load_roots(path.read_bytes())]
-        given.keys = [read_key(path.read_text(encoding="ascii")) for path in given.journal_key]
-        given.ends = json.loads(given.algorithms.read_text("utf-8"))["ends"] if given.algorithms else ENDS
-        given.time = datetime.fromisoformat(given.at.replace("Z", "+00:00")) if given.at else datetime.now(UTC)
-        if given.time.tzinfo is None or (given.root and not given.roots) or not isinstance(given.ends, dict):
-            raise ValueError("a time without its zone, or a file without what it should hold")
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        parser.error(f"what was given is not readable: {error}")
+        anchors(given)
+    except ValueError as error:
+        parser.error(f"not checked: {error}")
     return given
 
 
@@ -1285,7 +1333,10 @@ def main() -> int:
         findings = [{"code": refused.code, "where": given.proof.name, "message": refused.message, "verdict": "FAILED"}]
         steps = [{"number": n, "title": t, "verdict": None if n > 1 else "FAILED"} for n, t in enumerate(TITLES, 1)]
     except (OSError, subprocess.TimeoutExpired) as error:
-        sys.stderr.write(f"Not checked: {error}\n")
+        what = error.filename if isinstance(error, OSError) and error.filename else ""
+        advice = "install openssl 3.0 or later" if what == "openssl" else "check that it can be read, and try again"
+        message = f"{what}: {error.strerror}; {advice}" if isinstance(error, OSError) and what else str(error)
+        sys.stderr.write(f"Not checked: {message}.\n")
         return 2
     if given.json:
         document = {"verdict": result, "findings": findings, "steps": steps, "facts": facts, "notes": notes}

@@ -105,6 +105,7 @@ def twice_sealed(tmp_path_factory):
     written(unpack(make_bundle(place / "P.zip", first, moment=moment, second=second)), place / "P")
     one, other = (item.public_bytes(Encoding.PEM) for item in (first.root, second.root))
     (place / "one.pem").write_bytes(one)
+    (place / "journal.vkey").write_text(first.note_key.vkey() + "\n")
     (place / "both.pem").write_bytes(one + other)
     return place / "P"
 
@@ -116,7 +117,7 @@ def test_a_second_seal_is_checked_by_the_openssl_that_knows_it(twice_sealed, ope
         "both.pem": "second seal verified" if knows else "not checked by this openssl",
     }
     for roots, expected_words in words.items():
-        found = run(twice_sealed, openssl, "sh", "verify.sh", f"../{roots}")
+        found = run(twice_sealed, openssl, "sh", "verify.sh", f"../{roots}", "../journal.vkey")
         assert (found.returncode, found.stderr) == (HELD, "")
         assert expected_words in found.stdout
         found = run(twice_sealed, openssl, sys.executable, "-I", "verify.py", "--root", f"../{roots}", "--json", ".")

@@ -36,12 +36,13 @@ def proof(tmp_path_factory):
         (folder / "P" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "P" / name).write_bytes(data)
     (folder / "mine.pem").write_bytes(pki.root.public_bytes(Encoding.PEM))
+    (folder / "mine.vkey").write_text(pki.note_key.vkey() + "\n")
     return folder / "P"
 
 
 def run(folder, openssl, clock) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*clock, "sh", "verify.sh", "../mine.pem"],
+        [*clock, "sh", "verify.sh", "../mine.pem", "../mine.vkey"],
         cwd=folder,
         env={"PATH": f"{openssl.program.parent}:{os.environ['PATH']}"},
         capture_output=True,
@@ -65,4 +66,4 @@ def test_an_altered_proof_does_not(proof, tmp_path, openssl, clock, member):
     altered.write_bytes(data)
     found = run(altered.parents[member.count("/")], openssl, clock)
     assert found.returncode == DID_NOT_HOLD
-    assert found.stderr.startswith("FAILED: ")
+    assert "\nFAILED: " in f"\n{found.stdout}"

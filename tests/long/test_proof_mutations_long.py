@@ -140,7 +140,8 @@ def test_the_script_of_a_proof_refuses_a_sample_of_them(place):
         for path, data in altered.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
-        return subprocess.run(["sh", "verify.sh", str(root)], cwd=folder, capture_output=True, check=False).returncode
+        command = ["sh", "verify.sh", str(root), str(root.with_name("journal.vkey"))]
+        return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
 
     assert run(files) == 0
     dice = random.Random(SEED)

@@ -109,8 +109,9 @@ def test_the_proof_of_a_blind_document_needs_no_key_and_the_opening_links_it_to_
         archive.extractall(tmp_path / "proof")
     (root,) = rig.archive.settings.trust_dir.glob("*.pem")
     done = subprocess.run(
-        ["sh", "verify.sh", root], cwd=tmp_path / "proof", capture_output=True, text=True, check=False
-    )
+        ["sh", "verify.sh", root, root.with_name("journal.vkey")],
+        cwd=tmp_path / "proof", capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -14,7 +14,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from minutier import certificates, der, issuance
-from minutier.certificates import encode_pem, load_certificate, load_crl, load_pem, name_of, signed_by, validate_path
+from minutier.certificates import (
+    WRONG_ROOT,
+    encode_pem,
+    load_certificate,
+    load_crl,
+    load_pem,
+    name_of,
+    signed_by,
+    validate_path,
+)
 from minutier.errors import IntegrityFailureError
 from tests.support.pki import END, NOW, START, default_pki, issue, make_crl, new_key, new_pki
 from tests.support.said import well_said
@@ -254,7 +263,8 @@ def below(issuer):
 
 
 def test_what_each_refusal_of_a_path_says():
-    assert said(below(authority())) == ("T_CHAIN", "CN=Leaf does not lead to any trusted root.", "RFC 5280 §6.1")
+    message = f"CN=Leaf does not lead to any trusted root. {WRONG_ROOT}"
+    assert said(below(authority())) == ("T_CHAIN", message, "RFC 5280 §6.1")
     early = ("T_CHAIN", "CN=Test seal was not valid at 2026-10-24T09:59:59Z.", "RFC 5280 §6.1.3 (a)(2)")
     assert said(PKI.seal, at=START - timedelta(seconds=1)) == early
     odd = issue("Odd", new_key(), issuer=(PKI.root, PKI.root_key), odd_critical_extension=True)

@@ -58,6 +58,15 @@ def test_names_are_in_the_json():
     assert names == {"TOTAL-PASSED", "TOTAL-FAILED", "INDETERMINATE"}
 
 
+def test_the_indication_of_a_finding_never_contradicts_its_verdict():
+    chain = Finding("SEAL_CHAIN", "manifest.json.p7s", "x", "y").as_dict()
+    assert (chain["indication"], chain["sub_indication"]) == ("TOTAL-FAILED", "NO_CERTIFICATE_CHAIN_FOUND")
+    for code in codes():
+        for verdict in (Verdict.FAILED, Verdict.INDETERMINATE):
+            found = Finding(code, "x", "x", "y", verdict)
+            assert found.as_dict()["indication"] == Report(verdict, (found,)).as_dict()["indication"]
+
+
 def test_a_finding_that_leaves_no_verdict_is_not_called_a_failure():
     for code in ("NO_TRUST_ANCHOR", "NO_JOURNAL_KEY", "REVOCATION_UNKNOWN", "RENEWAL_LATE", "ALGORITHM_ENDED"):
         assert indications.of_finding(code)[0] == "INDETERMINATE"

@@ -68,6 +68,9 @@ def test_a_good_proof_is_reported_from_start_to_retrieval(bundle):
     assert [step["verdict"] for step in value["steps"]] == ["PASSED"] * 9
     assert value["algorithms"] == [{"name": name, "status": "counts", "until": ""} for name in ("ecdsa", "sha256")]
     assert len(value["anchors"]["roots"][0]) == 64
+    assert value["document"]["described"] == value["document"]["fingerprint"]
+    assert "depuis l’horodatage du 2026-11-23T10:00:00Z" in value["presumption"]["fr"]
+    assert "2026-11-23T09:59:00Z, is the archive’s word" in value["presumption"]["en"]
 
 
 def test_the_same_inputs_give_the_same_bytes(bundle):
@@ -83,6 +86,21 @@ def test_a_failed_proof_confirms_nothing(bundle, tmp_path):
     finding = next(item for item in report.value["findings"] if item["code"] == "MANIFEST_OBJECT")
     assert (finding["indication"], finding["sub_indication"]) == ("TOTAL-FAILED", "HASH_FAILURE")
     assert "HASH_FAILURE" in report.value["sub_indications"]
+    assert report.value["document"]["described"] != report.value["document"]["fingerprint"]
+    (tmp_path / "a.pdf").write_bytes(draw_report(report))
+    text = text_of(tmp_path / "a.pdf")
+    for words in ("tel que trouvé", "Empreintes attendues", "FAILED (non conforme)", "Document : non conforme."):
+        assert words in text
+
+
+def test_under_another_root_every_finding_says_failed_and_what_to_check_first(bundle, tmp_path):
+    report = make_report(bundle, trust_of(new_pki("Other")), LATER, Issuer(SOFTWARE))
+    assert {item["indication"] for item in report.value["findings"]} == {"TOTAL-FAILED"}
+    found = {item["code"]: item["message"] for item in report.value["findings"]}
+    for code in ("SEAL_CHAIN", "TOKEN_CHAIN", "ROOT_FOREIGN"):
+        assert found[code].endswith("the root given is not the one of this archive: check it first.")
+    (tmp_path / "r.pdf").write_bytes(draw_report(report))
+    assert "NO_CERTIFICATE_CHAIN_FOUND" in text_of(tmp_path / "r.pdf")
 
 
 def test_without_anchors_nothing_is_confirmed_either(bundle):
@@ -173,7 +191,9 @@ def test_an_unsealed_report_says_so_on_its_face(bundle, tmp_path):
         "non scellé",
         "Unsealed: made by a verifier without seal",
         "PASSED",
-        "article 45j",
+        "45j(1)(d)",
+        "article 45 decies (45i), § 2, n’y est pas attachée",
+        "article 45i(2) is not attached to it",
         "Les neuf contrôles",
     ):
         assert words in text

@@ -35,8 +35,14 @@ def test_a_readme_names_every_file_and_every_way(language):
 
 def test_both_readmes_have_the_same_parts():
     parts = {name: [line for line in text.splitlines() if line.isupper()] for name, text in READMES.items()}
-    assert len(parts["fr"]) == len(parts["en"]) == 7
+    assert len(parts["fr"]) == len(parts["en"]) == 8
     assert all(len(line) <= 128 for text in READMES.values() for line in text.splitlines())
+
+
+def test_they_say_that_a_blind_proof_is_of_the_encrypted_file():
+    for text, word in ((kit.README_EN, "encrypted"), (kit.README_FR, "chiffré")):
+        assert word in text
+        assert "--opening P.opening.json --document" in text
 
 
 def test_they_say_what_no_legal_value_means():

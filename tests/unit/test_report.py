@@ -23,7 +23,7 @@ def test_a_finding_fails_unless_it_says_otherwise():
     assert BAD.verdict is Verdict.FAILED
     assert BAD.as_dict() == {
         "code": "CODE_BAD", "where": "a.txt", "message": "It is altered.", "clause": "RFC 1 §2",
-        "indication": "INDETERMINATE", "sub_indication": "",
+        "indication": "TOTAL-FAILED", "sub_indication": "",
     }  # fmt: skip
 
 

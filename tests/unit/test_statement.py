@@ -58,6 +58,33 @@ def test_a_development_authority_is_named_first():
     assert text.index("No legal value") < text.index("Depositor")
 
 
+def test_a_blind_deposit_is_said_to_be_encrypted():
+    parts = make_parts()
+    screening = {**canonical.decode(parts.manifest)["screening"], "mode": "blind"}
+    text = text_of(make_statement(replace(parts, manifest=with_json(parts.manifest, screening=screening)), NOW))
+    for words in ("chiffré par le déposant", "encrypted by the depositor", "P.opening.json"):
+        assert words in text
+        assert words not in text_of(make_statement(parts, NOW))
+
+
+def test_it_gives_the_commands_whole_and_claims_no_third_party():
+    text = text_of(make_statement(make_parts(), NOW))
+    for words in (
+        "sh verify.sh ROOT.pem JOURNAL.vkey",
+        "python3 verify.py --root ROOT.pem --journal-key JOURNAL.vkey PROOF.zip",
+        "python -m minutier verify PROOF.zip --trust DIRECTORY",
+        "selon l’autorité d’horodatage", "ce dossier ne prouve rien", "inscription n° 4 sur 7", "Page 1/1",
+    ):  # fmt: skip
+        assert words in text
+    assert "un tiers" not in text
+
+
+def test_the_date_of_the_file_is_that_of_the_statement(tmp_path):
+    (tmp_path / "s.pdf").write_bytes(make_statement(make_parts(), NOW))
+    with Pdf.open(tmp_path / "s.pdf") as pdf:
+        assert str(pdf.docinfo["/CreationDate"]).startswith(f"D:{NOW:%Y%m%d%H%M%S}+00'00")
+
+
 @pytest.mark.parametrize("name", ["漢字.pdf", "a\u202eb.pdf", "<b>&amp;</b>.pdf", "x" * 3000, "\x07bell", "🙂"])
 def test_no_name_of_a_file_spoils_the_page(tmp_path, name):
     parts = make_parts()
@@ -75,7 +102,7 @@ def test_what_the_fonts_lack_is_shown_as_a_question_mark():
 
 def test_blocks_can_fill_more_than_a_page(tmp_path):
     blocks = [Notice("a", "b", "good"), *[Both("texte " * 40, "text " * 40)] * 40, Fields([("a", "b", "c" * 200)] * 40)]
-    (tmp_path / "s.pdf").write_bytes(draw(Sheet("T", "T", "s", blocks, "f")))
+    (tmp_path / "s.pdf").write_bytes(draw(Sheet("T", "T", "s", blocks, "f", NOW)))
     with Pdf.open(tmp_path / "s.pdf") as pdf:
         assert len(pdf.pages) > 2
 

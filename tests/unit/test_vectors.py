@@ -157,6 +157,7 @@ def test_the_journal_has_its_leaves_its_roots_and_its_proofs():
         ("bad-document", 1),
         ("bad-authority", 1),
         ("bad-journal", 1),
+        ("bad-checkpoint", 1),
         ("bad-renewal", 1),
         ("bad-renewal-order", 1),
         ("bad-tree-renewal", 1),
@@ -166,7 +167,7 @@ def test_the_script_inside_a_proof_says_the_same(name, code, tmp_path):
     for path, data in unpack(FOLDER / "proofs" / f"{name}.zip").items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(data)
-    arguments = ["sh", "verify.sh", str(FOLDER / "trust" / "root.pem")]
+    arguments = ["sh", "verify.sh", str(FOLDER / "trust" / "root.pem"), str(FOLDER / "trust" / "journal.vkey")]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
 

@@ -136,6 +136,38 @@ def test_a_stranger_runs_it(bundle, tmp_path, python):
     assert [line.split(". ")[0] for line in done.stdout.splitlines()[:9]] == [str(n) for n in range(1, 10)]
 
 
+MISUSED = {
+    "no root": (["--root", "none.pem"], "none.pem cannot be read (No such file or directory): check its name"),
+    "no certificate": (["--root", "note.txt"], "--root note.txt holds no PEM certificate"),
+    "no key": (["--journal-key", "note.txt"], "--journal-key note.txt is not a journal's key"),
+    "a key that is no text": (["--journal-key", "raw"], "raw is not a text"),
+    "no zone": (["--at", "2030-01-01T00:00:00"], "--at 2030-01-01T00:00:00 is not a time with its zone"),
+    "no list": (["--algorithms", "note.txt"], "--algorithms note.txt is not a list of dates of algorithms"),
+    "no proof": (["none.zip"], "there is no none.zip"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(MISUSED))
+def test_what_is_given_wrong_is_named_with_what_to_give(bundle, tmp_path, monkeypatch, capsys, case):
+    arguments, words = MISUSED[case]
+    monkeypatch.chdir(tmp_path)
+    Path("note.txt").write_text("a note\n")
+    Path("raw").write_bytes(b"\xff\xfe")
+    proof_file = [] if case == "no proof" else [str(bundle)]
+    monkeypatch.setattr(sys, "argv", ["verify.py", *arguments, *proof_file])
+    with pytest.raises(SystemExit) as stopped:
+        program().main()
+    assert stopped.value.code == 2
+    assert f"not checked: {words}" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_zip_is_told_so(judge, tmp_path):
+    (tmp_path / "note.txt").write_text("a note\n")
+    code, said = judge(tmp_path / "note.txt")
+    assert (code, codes(said)) == (1, {("CONTAINER_NOT_CANONICAL", "note.txt")})
+    assert said["findings"][0]["message"] == "This is not a .zip file: give the proof as it was received."
+
+
 # --- verdicts
 
 

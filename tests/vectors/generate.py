@@ -72,7 +72,7 @@ JUDGEMENTS = (
     ("v1", None, "2024-01-01", "INDETERMINATE", ("NO_JOURNAL_KEY", "NO_TRUST_ANCHOR")),
     ("v2", "trust", "2024-01-01", "PASSED", ()),
     ("v2", "trust", "2050-01-01", "PASSED", ()),
-    ("v2", "trust", "2020-03-01", "FAILED", ("TOKEN_TIME",)),
+    ("v2", "trust", "2020-03-01", "FAILED", ("JOURNAL_TIME", "TOKEN_TIME")),
     ("v2", "trust-drill", "2022-01-01", "PASSED", ()),
     ("v2", "trust-drill", "2024-01-01", "INDETERMINATE", ("ALGORITHM_ENDED", "JOURNAL_ALGORITHM_ENDED")),
     ("v2-time-stamp-renewal", "trust", "2050-01-01", "PASSED", ()),

@@ -3,7 +3,7 @@
 #     sh verify.sh [ROOT.pem [JOURNAL.vkey]]
 # ROOT.pem is the root certificate, and JOURNAL.vkey the journal's key, that you obtained and checked yourself.
 # Without a root the one in this folder is used: then nothing says who made the proof until you compare the fingerprint
-# printed at the end.
+# printed at the end. Without the journal's key nothing says who kept the journal. Either way there is no PASSED.
 #
 # The nine steps are those of the other two verifiers, `python3 verify.py` and `python -m minutier verify`:
 #  1. the container                         (not looked at here: the folder is unzipped)
@@ -13,11 +13,12 @@
 #  5. the evidence record leads from exactly these files to the tokens; it is written again here, byte for byte
 #  6. each time-stamp token is good at its own time, and each renewal came in time
 #  7. the journal entry commits this manifest and is in the tree of the checkpoint
-#  8. the checkpoint is signed by the journal's key   (only with JOURNAL.vkey)
+#  8. the checkpoint is signed by the journal's key   (without JOURNAL.vkey this cannot be judged)
 #  9. what comes along: second seal, statement, anchor
 #
-# Exit: 0 every check held under the root that you gave; 1 one did not hold; 3 no check failed, but something that is
-# needed to judge is missing, and it is said what.
+# Exit: 0 PASSED, every check held under the root and the key that you gave; 1 FAILED, one did not hold;
+# 3 INDETERMINATE, no check failed, but something that is needed to judge is missing, and it is said what;
+# 2 NOT CHECKED, the command was misused or a tool is missing: nothing is said about the proof.
 set -eu
 set -f
 umask 077
@@ -27,9 +28,14 @@ unset OPENSSL_MODULES SSL_CERT_FILE SSL_CERT_DIR CDPATH
 OPENSSL_CONF=/dev/null # no setting of this computer has a say
 export OPENSSL_CONF
 
-fail() {
-    echo "FAILED: $1" >&2
+fail() { # the verdict goes where the steps go, so that a log of the output has both
+    echo "FAILED: $1"
     exit 1
+}
+misuse() { # nothing is said about the proof: what was given to judge it by, or a tool, is not usable
+    echo "NOT CHECKED: $1" >&2
+    echo "usage, inside the unzipped folder: sh verify.sh [ROOT.pem [JOURNAL.vkey]]" >&2
+    exit 2
 }
 doubt() { # something is missing to judge: no failure, and no proof yet
     doubts="$doubts
@@ -66,7 +72,7 @@ der() { # TAG CONTENT, in hexadecimal: one DER element with its minimal length (
     fi
 }
 seconds() { # of a date as openssl prints it
-    date -u -d "$1" +%s 2>/dev/null || fail "a date is not readable"
+    date -u -d "$1" +%s 2>/dev/null
 }
 utc() {
     date -u -d "@$1" +%Y-%m-%dT%H:%M:%SZ
@@ -87,27 +93,40 @@ sorted() { # words, one blank between
 held=0 doubts='' rests=''
 root=certificates/root.pem
 given=no
+case ${1-} in -h | --help) misuse "this is how it is used" ;; esac
+test $# -le 2 || misuse "there are more than two arguments"
+found=no
+for name in proof.json manifest.json evidence.ers; do
+    if test -f "$name"; then found=yes; fi
+done
+test "$found" = yes || misuse "this is not the folder of a proof: unzip the proof, and run this inside the folder"
 if test $# -gt 0; then
     root=$1
     given=yes
+    case $root in -*) root=./$root ;; esac
+    test -f "$root" && test -r "$root" || misuse "the root certificate $1 cannot be read: check its name and its place"
 fi
 key=${2-}
-case $root in -*) root=./$root ;; esac
-test -f "$root" && test -r "$root" || fail "the root certificate cannot be read"
-for name in proof.json manifest.json manifest.json.p7s path.txt token.tst evidence.ers; do
-    test -f "$name" || fail "$name is missing: run this inside the unzipped folder"
+case $key in -*) key=./$key ;; esac
+if test $# -eq 2; then
+    test -f "$key" && test -r "$key" || misuse "the journal's key $2 cannot be read: check its name and its place"
+fi
+for name in proof.json manifest.json manifest.json.p7s path.txt token.tst evidence.ers "$root"; do
+    test -f "$name" || fail "$name is missing"
 done
-said=$(openssl version)
+command -v basenc >"/dev/null" || misuse "the command basenc is missing (coreutils 8.31 or later)"
+said=$(openssl version) || misuse "the command openssl is missing"
 case $said in *"Library: "*) said=${said#*Library: } ;; esac
 set -- $said
 version=${2-0.0}
 major=${version%%.*}
 minor=${version#*.}
 minor=${minor%%.*}
-is_number "$major" && is_number "$minor" && test "$major" -ge 3 || fail "openssl 3.0 or later is needed"
-work=$(mktemp -d) || fail "no temporary directory"
+is_number "$major" && is_number "$minor" && test "$major" -ge 3 ||
+    misuse "openssl 3.0 or later is needed, this is: $said"
+work=$(mktemp -d) || misuse "no temporary directory can be made"
 trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 2' HUP INT TERM
 # Only what is printed at the end may be trusted: each certificate of the file, with its fingerprint.
 certificates=0
 split() { # PEM NAME: each certificate of a file in a file of its own, certificate.1, certificate.2, …
@@ -119,19 +138,39 @@ split() { # PEM NAME: each certificate of a file in a file of its own, certifica
         case $line in *"END CERTIFICATE"*) ;; *) continue ;; esac
         certificates=$((certificates + 1))
         printf %s "$certificate" | openssl x509 >"$work/certificate.$certificates" 2>/dev/null ||
-            fail "$2 is not a PEM certificate"
+            no_certificate "$1" "$2"
     done <"$1"
 }
-split "$root" "the root"
-test "$certificates" -gt 0 || fail "the root is not a PEM certificate"
+no_certificate() { # FILE NAME: a file of yours was mistaken for another, or one of the proof does not hold
+    if test "$given$1" = "yes$root"; then misuse "$2 is not a PEM certificate: give the root certificate first"; fi
+    fail "$2 is not a PEM certificate"
+}
+split "$root" "the root $root"
+test "$certificates" -gt 0 || no_certificate "$root" "the root $root"
 : >"$work/root.pem"
 fingerprints='' number=0
 while test "$number" -lt "$certificates"; do
     number=$((number + 1))
     cat "$work/certificate.$number" >>"$work/root.pem"
-    one=$(openssl x509 -in "$work/certificate.$number" -noout -fingerprint -sha256)
-    fingerprints="$fingerprints ${one#*=}"
+    one=$(openssl x509 -in "$work/certificate.$number" -outform DER | openssl dgst -sha256 -r)
+    fingerprints="$fingerprints ${one%% *}"
 done
+# The journal's key (C2SP: name, key id, and in base64 the type octet 1 and the Ed25519 key).
+if test -n "$key"; then
+    no_key() {
+        misuse "$key is not a journal's key, one line NAME+ID+KEY: give it second"
+    }
+    read -r vkey <"$key" || test -n "$vkey" || no_key
+    key_name=${vkey%%+*} rest=${vkey#*+}
+    key_id=${rest%%+*} public=${rest#*+}
+    printf %s "$public" | basenc -d --base64 >"$work/public" 2>/dev/null || no_key
+    public=$(hex_of "$work/public")
+    is_hex "$public" 66 && test "${public#01}" != "$public" || no_key
+    number=$(hash_hex sha256 "$(printf '%s\n' "$key_name" >"$work/name"; hex_of "$work/name")$public")
+    number=${number%"${number#????????}"}
+    test "$number" = "$key_id" || no_key
+    printf %s "302a300506032b6570032100${public#01}" | tr a-f A-F | basenc -d --base16 >"$work/key.der"
+fi
 
 # 1. The container.
 not_here "the .zip file itself is not looked at here: this is its folder"
@@ -233,7 +272,7 @@ take() { # cuts one DER element (of less than 128 bytes) off the front of `info`
     done
     info=$rest
 }
-stamp() { # TOKEN: what it states (TSTInfo, RFC 3161 §2.4.2): sets imprint, in DER, and time, in seconds
+stamp() { # TOKEN: what it states (TSTInfo, RFC 3161 §2.4.2): sets imprint, in DER, time and accuracy, in seconds
     openssl cms -verify -noverify -nosigs -inform DER -in "$1" -certfile "$work/chain.pem" -out "$work/info" \
         2>/dev/null || fail "$1 is not readable"
     info=$(hex_of "$work/info")
@@ -255,7 +294,13 @@ stamp() { # TOKEN: what it states (TSTInfo, RFC 3161 §2.4.2): sets imprint, in 
         case ${#date} in 4 | 7) date=$date- ;; 10) date="$date " ;; 13 | 16) date=$date: ;; esac
     done
     test "${#date}" -eq 19 || fail "$1 has no time"
-    time=$(seconds "$date UTC")
+    time=$(seconds "$date UTC") || fail "a date is not readable"
+    accuracy=0 # in whole seconds
+    case $info in 30*) ;; *) return 0 ;; esac
+    take "$1"
+    info=$content
+    case $info in 02*) take "$1"; accuracy=$content ;; esac
+    case ${#accuracy} in [1246]) accuracy=$((0x$accuracy)) ;; *) fail "$1 is not readable" ;; esac
 }
 signed_at() { # FILE CAFILE SECONDS OPTIONS…: the token or the seal verifies, -cades: under the certificate it names
     signature=$1 authority=$2 at=$3
@@ -294,7 +339,9 @@ revoked() { # CRL SECONDS STRICT: what the list says of the signer; 0 when the s
                 if test "$mine" = yes; then break; fi
                 if test "${line#*: }" = "$serial"; then mine=yes; fi
                 ;;
-            "Revocation Date: "*) if test "$mine" = yes; then since=$(seconds "${line#*: }"); fi ;;
+            "Revocation Date: "*)
+                test "$mine" = no || since=$(seconds "${line#*: }") || fail "a date is not readable"
+                ;;
             "X509v3 CRL Reason Code:"*) next=yes ;;
             "Signature Algorithm: "*) if test "$mine" = yes; then break; fi ;;
             *)
@@ -321,9 +368,9 @@ answered() { # OCSP ISSUER SECONDS STRICT NAME: an answer of that time covers th
         case $line in
             # On a line of its own when openssl has complained that the answer is old: that is judged below.
             good | revoked | "$work/signer.pem: good" | "$work/signer.pem: revoked") state=${line##* } ;;
-            "This Update: "*) issued=$(seconds "${line#*: }") ;;
-            "Next Update: "*) until=$(seconds "${line#*: }") ;;
-            "Revocation Time: "*) since=$(seconds "${line#*: }") ;;
+            "This Update: "*) issued=$(seconds "${line#*: }") || fail "a date is not readable" ;;
+            "Next Update: "*) until=$(seconds "${line#*: }") || fail "a date is not readable" ;;
+            "Revocation Time: "*) since=$(seconds "${line#*: }") || fail "a date is not readable" ;;
             "Reason: "*) reason=${line#*: } ;;
         esac
     done <"$work/said"
@@ -344,7 +391,7 @@ standing() { # FILE SECONDS STRICT NAME: no list or answer kept with the proof r
     known=no
     for crl in $crls; do
         issued=$(openssl crl -inform DER -in "$crl" -noout -lastupdate 2>/dev/null) || fail "$crl is not readable"
-        later=$(seconds "${issued#lastUpdate=}")
+        later=$(seconds "${issued#lastUpdate=}") || fail "a date is not readable"
         if test "$2" -gt "$later"; then later=$2; fi
         openssl crl -inform DER -in "$crl" 2>/dev/null | cat "$work/root.pem" - >"$work/lists.pem"
         if signed_at "$1" "$work/lists.pem" "$later" -crl_check; then
@@ -388,7 +435,7 @@ rests_on() { # FILE: notes the digest and the signature of its signer, for the l
 
 # 4. The seal is over the manifest, under the root, at the time of the first token.
 stamp token.tst
-moment=$time
+moment=$time margin=$((accuracy + 301)) # five minutes, and what is cut off of a second
 now=$(($(date +%s) + 300))
 if signed_at manifest.json.p7s "$work/root.pem" "$moment"; then
     test "$(digest sha256 "$work/content")" = "$(digest sha256 manifest.json)" || fail "the seal is over another manifest"
@@ -396,7 +443,8 @@ if signed_at manifest.json.p7s "$work/root.pem" "$moment"; then
     rests_on manifest.json.p7s "seal:"
     ok "seal verified"
 else
-    too_new manifest.json.p7s || fail "the seal does not verify under this root"
+    too_new manifest.json.p7s ||
+        fail "the seal does not verify under this root, or this is not the root of this archive: check it first"
     doubt "this openssl ($version) cannot check the algorithm of the seal: 3.5 or later can"
     not_here "the seal was not checked by this openssl"
 fi
@@ -491,7 +539,8 @@ while read -r file algorithm value; do
         standing "$file" "$this" strict "$file"
         rests_on "$file" "$file:"
     else
-        too_new "$file" || fail "the time-stamp $file does not verify under this root"
+        too_new "$file" ||
+            fail "the time-stamp $file does not verify under this root, or this is not the root of this archive: check it first"
         doubt "this openssl ($version) cannot check the algorithm of $file: 3.5 or later can"
     fi
     if test -n "$last"; then
@@ -509,6 +558,15 @@ commits="\"manifest_sha256\":\"$(digest sha256 manifest.json)\""
 case $entry in *"$commits"*) ;; *) fail "the journal commits another manifest" ;; esac
 case $entry in *'"event":"deposit:committed"'*) ;; *) fail "the journal entry is not that of a commit" ;; esac
 case $entry in '{"actor":"'*"\"archive_id\":\"$id\",\"at\":\""*) ;; *) fail "the journal names another document" ;; esac
+committed=${entry#*"\"archive_id\":\"$id\",\"at\":\""}
+committed=${committed%%'"'*}
+case $committed in
+    [0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]Z) ;;
+    *) fail "journal/entry.json is malformed" ;;
+esac
+committed=$(seconds "$committed") || fail "journal/entry.json is malformed"
+test "$committed" -le "$now" || fail "the journal entry is in the future: check the clock of this computer"
+test "$committed" -ge $((moment - margin)) || fail "the journal entry is older than the first token"
 rest=$(cat journal/inclusion.json)
 rest=${rest#'{"format":"minutier-inclusion/1","index":'}
 node=${rest%%,*}
@@ -547,23 +605,14 @@ ok "the journal entry commits this manifest"
 
 # 8. The checkpoint is signed by the journal's key (C2SP signed note, Ed25519).
 if test -n "$key"; then
-    read -r vkey <"$key" || fail "the journal's key cannot be read"
-    name=${vkey%%+*} public=${vkey#*+}
-    public=${public#*+}
-    printf %s "$public" | basenc -d --base64 >"$work/public" 2>/dev/null || fail "the journal's key is malformed"
-    public=$(hex_of "$work/public")
-    is_hex "$public" 66 && test "${public#01}" != "$public" || fail "the journal's key is malformed"
-    printf %s "302a300506032b6570032100${public#01}" | tr a-f A-F | basenc -d --base16 >"$work/key.der"
-    number=$(hash_hex sha256 "$(printf '%s\n' "$name" >"$work/name"; hex_of "$work/name")$public")
-    number=${number%"${number#????????}"}
     printf '%s\n%s\n%s\n' "$origin" "$total" "$encoded_root" >"$work/note"
     signed=no
     while read -r dash who signature; do
-        test "$dash $who" = "$(printf '\342\200\224') $name" || continue
+        test "$dash $who" = "$(printf '\342\200\224') $key_name" || continue
         printf %s "$signature" | basenc -d --base64 >"$work/raw" 2>/dev/null || fail "journal/checkpoint.txt is malformed"
         raw=$(hex_of "$work/raw")
-        test "${raw#"$number"}" != "$raw" || continue
-        printf %s "${raw#"$number"}" | tr a-f A-F | basenc -d --base16 >"$work/signature"
+        test "${raw#"$key_id"}" != "$raw" || continue
+        printf %s "${raw#"$key_id"}" | tr a-f A-F | basenc -d --base16 >"$work/signature"
         openssl pkeyutl -verify -pubin -inkey "$work/key.der" -keyform DER -rawin -in "$work/note" \
             -sigfile "$work/signature" >/dev/null 2>&1 || fail "the signature of the checkpoint does not verify"
         signed=yes
@@ -571,6 +620,7 @@ if test -n "$key"; then
     test "$signed" = yes || fail "the journal's key did not sign the checkpoint"
     ok "the checkpoint is signed by the journal's key"
 else
+    doubt "no JOURNAL.vkey was given: who kept the journal is not known (NO_JOURNAL_KEY)"
     not_here "the signature of the checkpoint was not checked: no JOURNAL.vkey was given"
 fi
 
@@ -597,6 +647,9 @@ if test -n "$statement"; then
     openssl cms -verify -binary -inform DER -in statement.pdf.p7s -content statement.pdf -CAfile "$work/root.pem" \
         -no-CApath -no-CAstore -certfile "$work/chain.pem" -no_check_time -out "$work/content" 2>/dev/null ||
         fail "the seal of statement.pdf does not verify under this root"
+    # Its metadata name the manifest: the archive has sealed statements of other documents, too.
+    mark=$(printf 'manifest.json sha256:%s' "$(digest sha256 manifest.json)" | basenc --base16 -w0 | tr A-F a-f)
+    case $(hex_of statement.pdf) in 255044462d*"$mark"*) ;; *) fail "statement.pdf is about another document" ;; esac
     seen="$seen; statement sealed by the archive"
 fi
 if test -n "$anchor"; then seen="$seen; journal/anchor.ers not checked here"; fi
@@ -608,14 +661,14 @@ echo "This verdict rests on these algorithms; ask whether they still count on th
 echo "  files, proof.json, journal: sha256; document also sha3-512"
 for one in $fingerprints; do echo "Root certificate, SHA-256: $one"; done
 date=$(utc "$moment")
+if test "$given" = no; then
+    doubt "the root certificate used came with these files (NO_TRUST_ANCHOR): compare its SHA-256 above with the one
+    that the archive publishes, then run: sh verify.sh ROOT.pem JOURNAL.vkey"
+fi
 if test -n "$doubts"; then
-    echo "INDETERMINATE: nothing failed, but something is missing to judge:$doubts"
-    exit 3
-elif test "$given" = yes; then
-    echo "PASSED under the root certificate that you gave: document $id existed, as it is here, on $date."
-else
-    echo "CONSISTENT, NOT YET A PROOF that document $id existed on $date:"
-    echo "the root certificate used came with these files. Compare its SHA-256 above with the one that the archive"
-    echo "publishes, then run: sh verify.sh ROOT.pem"
+    echo "INDETERMINATE, NOT YET A PROOF that document $id existed on $date:"
+    echo "every check that was made held, but something needed to judge is missing:$doubts"
     exit 3
 fi
+echo "PASSED under the root certificate and the journal's key that you gave:"
+echo "document $id existed, as it is here, on $date."
