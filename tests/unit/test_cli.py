@@ -1,22 +1,28 @@
 """The edge of the process: whatever happens, an exit code of the contract, a sentence, and one JSON document."""
 
+import hashlib
 import json
 import os
+import ssl
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 import typer
 
-from deployments import cli, commands_documents, commands_instance, inputs
+from deployments import cli, commands_documents, commands_instance, inputs, reports
 from deployments.cli import run
-from minutier.errors import IntegrityFailureError
+from minutier.age import generate_identity
+from minutier.errors import IntegrityFailureError, ServiceUnavailableError
 from storage import catalogue
 from tests.support.cli import command, environment
 from tests.support.rig import carry
+
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 @pytest.fixture
@@ -125,6 +131,66 @@ def test_what_a_library_prints_is_not_in_the_document(capsys, monkeypatch, home)
     out, err = capsys.readouterr()
     assert isinstance(json.loads(out), list)
     assert "noise" in err
+
+
+def test_the_help_names_the_common_options(capsys):
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert "--home" in out
+    assert "--json" in out
+
+
+def test_without_a_command_the_help_is_all_that_is_said(capsys):
+    assert run([]) == 2
+    out, err = capsys.readouterr()
+    assert "Commands" in out
+    assert err == ""
+
+
+def test_a_directory_is_no_proof_and_no_document(capsys, tmp_path):
+    for arguments in (("verify",), ("seal-local", "--recipient", "age1", "-o", str(tmp_path))):
+        assert run(["--json", *arguments, str(tmp_path)]) == 2
+        error = told(capsys)
+        assert (error["code"], error["message"]) == ("NOT_A_FILE", f"{tmp_path} is a directory.")
+
+
+def test_seal_local_prints_a_command_with_safe_and_class(capsys, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"a")
+    recipient = str(generate_identity().recipient)
+    assert run(["seal-local", str(tmp_path / "a.txt"), "--recipient", recipient, "-o", str(tmp_path)]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    statement = tmp_path / "a.txt.blind.json"
+    assert line == f"minutier deposit {tmp_path / 'a.txt.age'} --blind {statement} --safe SAFE --class CLASS"
+
+
+def test_verify_says_which_anchors_judged(capsys, home):
+    root = hashlib.sha256(ssl.PEM_cert_to_DER_cert((VECTORS / "trust" / "root.pem").read_text("ascii"))).hexdigest()
+    said = f"{VECTORS / 'trust'}, root SHA-256 {root}"
+    proof = str(VECTORS / "proofs" / "v2.zip")
+    assert run(["--json", "verify", proof, "--trust", str(VECTORS / "trust")]) in (0, 1)
+    out, err = capsys.readouterr()
+    assert json.loads(out)["facts"]["judged_by"] == said
+    assert f"judged by: {said}\n" in err
+    (home / "trust").mkdir()
+    run(["--home", str(home), "verify", proof])
+    assert f"judged by: {home / 'trust'}, no root\n" in capsys.readouterr().err
+    (home / "trust").rmdir()
+    run(["--home", str(home), "verify", proof])
+    assert "judged by: no trust anchor\n" in capsys.readouterr().err
+
+
+def test_a_report_without_its_instance_gives_the_verdict_and_another_way(capsys, monkeypatch, tmp_path):
+    @contextmanager
+    def down(own):
+        raise ServiceUnavailableError("DATABASE_DOWN", "It is down.", remedy="Start it.")
+        yield
+
+    monkeypatch.setattr(reports, "sealing_of", down)
+    proof, trust, out = str(VECTORS / "proofs" / "v2.zip"), str(VECTORS / "trust"), tmp_path / "out"
+    assert run(["verify", proof, "--trust", trust, "--report", str(out)]) == 3
+    err = capsys.readouterr().err
+    assert err.index("Verdict: ") < err.index("Error [DATABASE_DOWN]: It is down.\n→ Start it. Or give --home of")
+    assert not out.exists()
 
 
 def started(home, *arguments, **more):
