@@ -148,8 +148,10 @@ def _outcome_table(deposits: list[Deposit]) -> str:
 def _reason(item: Deposit) -> str:
     if item.refusal_code:
         return f"{item.refusal_code}: {item.refusal_en} / {item.refusal_fr}"
-    made = item.rendition or {"verdict": "passed"}
-    return "" if made["verdict"] == "passed" else f"PDF/A rendition {made['verdict']}: {made['reason']}"
+    if item.rendition is None or item.rendition["verdict"] == "passed":
+        return ""
+    why = [item.rendition["reason"], *item.rendition.get("findings", [])[:1]]
+    return f"PDF/A rendition {item.rendition['verdict']}: {', '.join(why)}"
 
 
 @contextmanager

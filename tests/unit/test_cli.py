@@ -1,5 +1,6 @@
 """The edge of the process: whatever happens, an exit code of the contract, a sentence, and one JSON document."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -269,6 +270,21 @@ def test_a_file_named_in_another_encoding_is_archived_under_a_name_that_can_be_r
     code, answer = deposited(capsys, os.fsdecode(path))
     assert (code, [item["state"] for item in answer]) == (0, ["ARCHIVED"])
     assert names(archive) == ["caf\N{REPLACEMENT CHARACTER}.pdf"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "findings", "said"),
+    [
+        ("passed", "", [], ""),
+        ("not_checked", "NO_CONVERTER", [], "PDF/A rendition not_checked: NO_CONVERTER"),
+        ("failed", "PDFA_NOT_PASSED", ["6.2.11 a", "b"], "PDF/A rendition failed: PDFA_NOT_PASSED, 6.2.11 a"),
+    ],
+)
+def test_a_document_without_a_rendition_that_passed_says_why(rig, verdict, reason, findings, said):
+    found = {"verdict": verdict, "reason": reason, "findings": findings}
+    deposit = dataclasses.replace(rig.deposit(), rendition=found)
+    line = commands_documents._outcome_table([deposit]).splitlines()[-1]
+    assert line.endswith(f"ARCHIVED  {said}".strip())
 
 
 @pytest.mark.parametrize("text", [r'{"title": "a\u0000b"}', r'{"title": "\ud800"}', r'{"\udfff": "b"}', '{"a": 1}'])
