@@ -15,12 +15,21 @@ import httpx
 import pytest
 import typer
 
-from deployments import cli, commands_documents, commands_instance, inputs, reports
+from deployments import (
+    cli,
+    commands_documents,
+    commands_instance,
+    commands_reading,
+    commands_safes,
+    inputs,
+    reports,
+)
 from deployments.cli import run
 from minutier.age import generate_identity
 from minutier.errors import IntegrityFailureError, ServiceUnavailableError
 from storage import catalogue
 from tests.support.cli import command, environment
+from tests.support.clients import client_safe
 from tests.support.rig import carry
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -243,7 +252,8 @@ def archive(rig, monkeypatch):
     def running():
         yield rig.archive
 
-    monkeypatch.setattr(commands_documents, "running_archive", running)
+    for module in (commands_documents, commands_reading, commands_safes):
+        monkeypatch.setattr(module, "running_archive", running)
     monkeypatch.setattr(
         commands_documents,
         "run_deposit",
@@ -304,6 +314,34 @@ def test_an_option_that_cannot_be_kept_is_refused(archive, capsys, tmp_path, opt
     assert (code, answer["error"]["code"]) == (2, "BAD_NAME")
     assert answer["error"]["message"].isprintable()
     assert names(archive) == []
+
+
+def test_a_safe_is_not_said_to_be_there_for_a_client_it_is_not_for(archive, capsys):
+    alice, bob = (str(generate_identity().recipient) for _ in range(2))
+    create = ["--json", "safe", "create", "notary", "--recipient"]
+    for made in (True, False):
+        assert run([*create, alice]) == 0
+        assert json.loads(capsys.readouterr().out)["created"] is made
+    assert run([*create, bob]) == 2
+    assert told(capsys)["code"] == "SAFE_EXISTS"
+    assert run(["safe", "rekey", "notary"]) == 0
+    assert capsys.readouterr().out.startswith("Nothing to do: all 0 document keys are wrapped for ")
+
+
+def test_what_a_client_must_give_is_said_for_the_command(archive, rig, capsys, tmp_path):
+    client_safe(rig)
+    name = rig.deposit(safe="notary").archive_id
+    for arguments, helps in ((["read", name], True), (["proof", name], False)):
+        assert run(["--json", *arguments, "-o", str(tmp_path / "out")]) == 2
+        error = told(capsys)
+        assert (error["code"], "--encrypted" in error["remedy"]) == ("IDENTITY_NEEDED", helps)
+
+
+def test_an_unknown_class_can_be_made(archive, capsys, tmp_path):
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7")
+    code, answer = deposited(capsys, str(tmp_path / "a.pdf"), "--class", "none")
+    assert (code, answer["error"]["code"]) == (2, "UNKNOWN_CLASS")
+    assert "minutier class create NAME --years N" in answer["error"]["remedy"]
 
 
 def key_file(archive):
