@@ -80,7 +80,7 @@ def judges(directory: Path | None, anchors: Trust) -> str:
 
     if directory is None:
         return "no trust anchor"
-    roots = [f"root SHA-256 {root.fingerprint(SHA256()).hex()}" for root in (*anchors.roots, *anchors.second_roots)]
+    roots = [f"root SHA-256 {root.fingerprint(SHA256()).hex()}" for root in (*anchors.all_roots, *anchors.second_roots)]
     return ", ".join([str(directory), *(roots or ["no root"])])
 
 
