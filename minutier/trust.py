@@ -66,9 +66,9 @@ def load_trust(directory: Path | None) -> Trust:
     if not directory.is_dir():
         raise _unreadable(f"{directory} is not a directory")
     found = [
-        (name, root) for name, roots in _read(directory, "*.pem", load_pem, "no certificate in PEM") for root in roots
+        (name, *each) for name, all_ in _read(directory, "*.pem", _roots, "no certificate in PEM") for each in all_
     ]
-    classical = [(name, root) for name, root in found if not is_post_quantum(root.public_key())]
+    classical = [(name, root) for name, root, second in found if not second]
     dates = _read(directory, FILE_NAME, parse_dates, "no table of dates")
     policies = _read(directory, POLICY_NAME, _policy, "no policy")
     return Trust(
@@ -78,7 +78,7 @@ def load_trust(directory: Path | None) -> Trust:
         journal_keys=tuple(key for _, key in _read(directory, "*.vkey", _journal_key, "no key of a journal")),
         crls=tuple(crl for _, crl in _read(directory, "*.crl", load_crl, "no revocation list in DER")),
         dates=next((table for _, table in dates), None) or published_dates(),
-        second_roots=tuple(root for _, root in found if is_post_quantum(root.public_key())),
+        second_roots=tuple(root for _, root, second in found if second),
         second_seal_from=next((year for _, year in policies), None),
     )
 
@@ -90,6 +90,11 @@ def _policy(data: bytes) -> int:
     if set(value) != {"second_seal_required_from"} or type(year) is not int or not 2000 <= year <= 9999:
         raise ValueError(f"{POLICY_NAME} holds one line: second_seal_required_from = YEAR")
     return year
+
+
+def _roots(data: bytes) -> list[tuple[x509.Certificate, bool]]:
+    """Read certificates, and whether each is for second seals; ValueError for a key that cannot be read, too."""
+    return [(root, is_post_quantum(root.public_key())) for root in load_pem(data)]
 
 
 def _journal_key(data: bytes) -> NoteKey:
@@ -106,7 +111,7 @@ def _read(directory: Path, pattern: str, parse: Callable[[bytes], _T], otherwise
             raise _unreadable(f"{path} cannot be read ({error.strerror})") from error
         except ValueError as error:
             # What libraries say of certificates and lists speaks to programmers; our own parsers speak to people.
-            own = "" if parse in (load_pem, load_crl) else f" ({error})"
+            own = "" if parse in (_roots, load_crl) else f" ({error})"
             raise _unreadable(f"{path} is {otherwise}{own}") from error
     return found
 
