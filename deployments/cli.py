@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from json import dumps, loads
 from pathlib import Path
 from traceback import format_exception
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
@@ -36,6 +36,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _common(
+    home: Annotated[
+        Path | None, typer.Option("--home", metavar="DIR", help="the instance; anywhere on the line")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout; anywhere on the line")] = False,
+) -> None:
+    """Show the common options in the help: `_common_options` has taken them before this runs."""
 
 
 @dataclass
@@ -142,7 +152,9 @@ def run(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _report(_interrupted())
     except typer.TyperException as error:
-        return _report(_usage(error.format_message()))
+        message = error.format_message()
+        # Without a command the help was printed, which says it all; a program gets its document.
+        return _report(_usage(message)) if message or context.json else _usage("").exit_code
     except OSError as error:
         return _report(_from_system(error))
     except Exception as error:  # noqa: BLE001 - the edge of the process: past it, exit 1 would say "negative verdict"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli import app, printable, running_archive, say, settings, show, table, tell_error
-from deployments.inputs import DEPOSITOR, moment, own_reference, read_metadata, require_text
+from deployments.inputs import DEPOSITOR, moment, own_reference, read_metadata, require_file, require_text
 from minutier.errors import BadInputError, MinutierError
 
 if TYPE_CHECKING:
@@ -146,7 +146,12 @@ def _outcome_table(deposits: list[Deposit]) -> str:
 
 
 def _reason(item: Deposit) -> str:
-    return f"{item.refusal_code}: {item.refusal_en} / {item.refusal_fr}" if item.refusal_code else ""
+    if item.refusal_code:
+        return f"{item.refusal_code}: {item.refusal_en} / {item.refusal_fr}"
+    if item.rendition is None or item.rendition["verdict"] == "passed":
+        return ""
+    why = [item.rendition["reason"], *item.rendition.get("findings", [])[:1]]
+    return f"PDF/A rendition {item.rendition['verdict']}: {', '.join(why)}"
 
 
 @contextmanager
@@ -303,7 +308,7 @@ def verify_proof(
     report: Annotated[Path | None, typer.Option(help="directory for an integrity report (eIDAS, article 45j)")] = None,
 ) -> int:
     """Check a proof offline; needs no running instance."""
-    from deployments.reports import show_report
+    from deployments.reports import judges, show_report
     from minutier.report import Verdict, as_text
     from minutier.trust import load_trust
     from minutier.verify import verify
@@ -312,18 +317,22 @@ def verify_proof(
     if (opening is None) != (document is None):
         raise BadInputError("USAGE", "--opening and --document go together.", remedy="Give both, or none.")
 
-    if not bundle.is_file():
-        raise BadInputError("FILE_MISSING", f"There is no file {bundle}.", remedy="Check the name.")
+    require_file(bundle)
     if report is not None and (at or opening is not None):
         what = "A report is about the moment at which it is made, and about the proof alone."
         raise BadInputError("USAGE", what, remedy="Leave --at and --opening out.")
-    anchors = load_trust(_trust_directory(trust))
+    directory = _trust_directory(trust)
+    anchors = load_trust(directory)
+    judged_by = judges(directory, anchors)
+    say(f"judged by: {judged_by}")
     if report is not None:
-        return show_report(bundle, anchors, report)
+        return show_report(bundle, anchors, report, judged_by)
     found = verify(bundle, anchors, moment(at))
     if opening is not None and document is not None:
         found = verify_opening(found, bundle, opening, document)
-    show(found.as_dict(), as_text(found))
+    value = found.as_dict()
+    value["facts"]["judged_by"] = judged_by
+    show(value, as_text(found))
     return 0 if found.verdict is Verdict.PASSED else 1
 
 

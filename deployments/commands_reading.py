@@ -53,7 +53,7 @@ def read(
         raise BadInputError("USAGE", "--range and --encrypted do not go together.", remedy="Use one of them.")
     target, role = writable(output), "rendition" if rendition else "original"
     value: dict[str, Any] = {"output": str(output)}
-    with archive_with(identity) as archive:
+    with _or_encrypted(), archive_with(identity) as archive:
         found = reading.find(archive, identifier)
         if bounds:
             value |= {"bytes": _write_range(archive, found, role, bounds, target), "verified": "chunks"}
@@ -68,6 +68,18 @@ def read(
             reading.read(archive, found, target, role=role)
             words = f"Written and verified: {output}"
     show({"archive_id": found.archive_id} | value, words)
+
+
+@contextmanager
+def _or_encrypted() -> Iterator[None]:
+    """Say of a document that needs an identity what `read`, alone of all commands, gives without one."""
+    try:
+        yield
+    except BadInputError as error:
+        if error.code != "IDENTITY_NEEDED":
+            raise
+        remedy = f"{error.remedy} Or take the ciphertext: minutier read ID --encrypted -o FILE"
+        raise BadInputError("IDENTITY_NEEDED", error.message, remedy=remedy) from error
 
 
 def _bounds(span: str) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ import typer
 
 from deployments.cli import app, running_archive, say, show, table
 from deployments.commands_reading import archive_with
-from deployments.inputs import require_text
+from deployments.inputs import require_file, require_text
 from minutier.errors import BadInputError
 
 safe_app = typer.Typer(help="Safes (coffres).", no_args_is_help=True)
@@ -59,6 +59,8 @@ def create_safe(
     require_text(title=title)
     with running_archive() as archive:
         made = safes.create_safe(archive, name, title or name, recipients=recipient or (), escrow=escrow)
+        if not made:
+            safes.require_same(archive, name, title, recipient or (), escrow)
         with archive.database.transaction() as connection:
             found = safes.recipients_of(connection, name)
     holder = safes.HOST if found.host else safes.CLIENT
@@ -91,6 +93,9 @@ def rekey_safe(
         )
     value = {"safe": name, "keys": report.keys, "total": report.total, "recipients": report.recipients}
     words = f"{report.keys} of {report.total} document keys wrapped again, for {_short(report.recipients)}"
+    if report.resumed and not report.keys:
+        words = f"Nothing to do: all {report.total} document keys are wrapped for {_short(report.recipients)} already."
+        words += " For other recipients, give --recipient."
     show(value | {"resumed": report.resumed}, words)
 
 
@@ -134,8 +139,7 @@ def seal_local(
     if not output.is_dir():
         raise BadInputError("BAD_OUTPUT", f"There is no directory {output}.", remedy="Make it first.")
     for path in files:
-        if not path.is_file():
-            raise BadInputError("FILE_MISSING", f"There is no file {path}.", remedy="Check the name.")
+        require_file(path)
     client, written = f"minutier {version('minutier')}", []
     for path in files:
         ciphertext, wrapped, statement = seal(path, output, recipient, client)
@@ -143,5 +147,8 @@ def seal_local(
             {"file": str(path), "ciphertext": str(ciphertext), "wrapped_key": str(wrapped), "statement": str(statement)}
         )
         say(f"{path.name}: encrypted")
-    words = "\n".join(f"minutier deposit {item['ciphertext']} --blind {item['statement']}" for item in written)
-    show(written, f"Deposit what was written, in a class of mode blind:\n{words}")
+    words = "\n".join(
+        f"minutier deposit {item['ciphertext']} --blind {item['statement']} --safe SAFE --class CLASS"
+        for item in written
+    )
+    show(written, f"Deposit what was written, in a safe of its recipients and a class of mode blind:\n{words}")

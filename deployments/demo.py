@@ -70,7 +70,8 @@ class DemoReport:
             "Checks",
             *(f"  {'✓' if check.ok else '✗'} {check.sentence} {check.detail}".rstrip() for check in self.checks),
             "",
-            "The embedded instance has no legal value: development authority, both replicas on one disk, no antivirus.",
+            "The embedded instance has no legal value: development authority, both replicas on one disk, no antivirus",
+            "(MALWARE above is the built-in test signature only).",
         ]
         if left_up:
             lines += [f"Prefect UI: {address}", "Stop everything: make down"]

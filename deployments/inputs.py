@@ -36,6 +36,14 @@ def require_text(**options: str) -> None:
             )
 
 
+def require_file(path: Path) -> None:
+    """Raise BadInputError unless a path is a file: `FILE_MISSING`, or `NOT_A_FILE` for a directory."""
+    if path.is_dir():
+        raise BadInputError("NOT_A_FILE", f"{path} is a directory.", remedy="Give the name of a file in it.")
+    if not path.is_file():
+        raise BadInputError("FILE_MISSING", f"There is no file {path}.", remedy="Check the name.")
+
+
 def read_metadata(path: Path | None) -> dict[str, str]:
     """Read the JSON file of a depositor, an object of strings; BadInputError (`BAD_METADATA`) for anything else."""
     if path is None:

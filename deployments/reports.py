@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployments.cli import running_archive, settings, show
-from minutier.errors import BadInputError
+from deployments.cli import running_archive, say, settings, show
+from minutier.errors import BadInputError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -74,15 +74,34 @@ def write_report(
     return report, names
 
 
-def show_report(bundle: Path, anchors: Trust, directory: Path) -> int:
+def judges(directory: Path | None, anchors: Trust) -> str:
+    """Say which anchors judge a proof: their directory, and the SHA-256 of each root certificate, in hexadecimal."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    if directory is None:
+        return "no trust anchor"
+    roots = [f"root SHA-256 {root.fingerprint(SHA256()).hex()}" for root in (*anchors.all_roots, *anchors.second_roots)]
+    return ", ".join([str(directory), *(roots or ["no root"])])
+
+
+def show_report(bundle: Path, anchors: Trust, directory: Path, judged_by: str) -> int:
     """Make the report on a proof as of now, print what was found and where it is; gives the exit code of `verify`."""
     from minutier.report import Verdict, as_text
+    from minutier.verify import verify
 
     now = datetime.now(UTC).replace(microsecond=0)
-    with sealing_of(settings()) as sealing:
-        made, names = write_report(bundle, anchors, now, directory, sealing)
+    try:
+        with sealing_of(settings()) as sealing:
+            made, names = write_report(bundle, anchors, now, directory, sealing)
+    except ServiceUnavailableError as error:
+        if error.code.startswith("DISK_"):  # the place of the report, not the instance
+            raise
+        say(f"{as_text(verify(bundle, anchors, now))}\nNo report was written.")
+        unsealed = "Or give --home of a directory without instance, and --trust: that report is unsealed."
+        raise ServiceUnavailableError(error.code, error.message, remedy=f"{error.remedy} {unsealed}") from error
     kind = made.value["issuer"]["seal"]
     value = {**made.verification.as_dict(), "report": {"directory": str(directory), "files": names, "seal": kind}}
+    value["facts"]["judged_by"] = judged_by
     words = {
         "unsealed": "unsealed: made by a verifier without seal",
         "development": "sealed by a development authority: no legal value",

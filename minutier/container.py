@@ -1,4 +1,4 @@
-"""The container of a proof bundle: a ZIP with exactly one spelling (docs/format/proof-v1.md §1).
+"""The container of a proof bundle: a ZIP with exactly one spelling (docs/format/proof-v2.md §1, as in v1).
 
 Entries are stored without compression, sorted by path, with fixed dates and no optional field, so the same files give
 the same bytes, every byte of the container is checked, and no entry can unpack to more than it weighs. Any ordinary
@@ -27,6 +27,7 @@ _BUFFER = 1 << 20
 _LOCAL, _CENTRAL, _END = struct.Struct("<4s5H3I2H"), struct.Struct("<4s6H3I5H2I"), struct.Struct("<4s4H2IH")
 _VERSION, _STORED, _TIME, _DATE = 20, 0, 0, (0 << 9) | (1 << 5) | 1  # 1980-01-01 00:00
 _UNIX = 3 << 8
+_FIRST = b"PK\x03\x04"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Container:
         while left:
             piece = self._stream.read(min(left, _BUFFER))
             if not piece:
-                raise _refused("the file became shorter while it was read")
+                raise _not_as_written("the file became shorter while it was read")
             left -= len(piece)
             yield piece
 
@@ -81,6 +82,8 @@ def open_container(path: Path) -> Iterator[Container]:
             "BUNDLE_UNREADABLE", f"{path.name} cannot be read: {error.strerror}.", remedy="Give the path of a proof."
         ) from error
     with stream:
+        if stream.read(4) != _FIRST:
+            raise _refused(f"{path.name} is not a ZIP file.")
         yield Container(stream, _scan(stream))
 
 
@@ -88,7 +91,7 @@ def _scan(stream: BinaryIO) -> dict[str, Entry]:
     """Walk over the local headers from the first byte, then compare the directory with the only one possible."""
     size = stream.seek(0, 2)
     if size > MAX_BYTES:
-        raise _refused("it is larger than 4 GiB")
+        raise _not_as_written("it is larger than 4 GiB")
     entries: dict[str, Entry] = {}
     offset, previous = 0, ""
     while True:
@@ -97,26 +100,26 @@ def _scan(stream: BinaryIO) -> dict[str, Entry]:
         if header[:4] == b"PK\x01\x02" and entries:
             break
         if len(header) < _LOCAL.size or len(entries) >= MAX_FILES:
-            raise _refused("it ends in a header, or has too many files")
+            raise _not_as_written("it ends in a header, or has too many files")
         signature, *_, crc, _, length, name_length, _ = _LOCAL.unpack(header)
         try:
             name = stream.read(name_length).decode("ascii")
         except UnicodeDecodeError as error:
-            raise _refused("a path is not ASCII") from error
-        if signature != b"PK\x03\x04" or not is_safe_path(name):
-            raise _refused("a local header is malformed, or a path is unsafe")
+            raise _not_as_written("a path is not ASCII") from error
+        if signature != _FIRST or not is_safe_path(name):
+            raise _not_as_written("a local header is malformed, or a path is unsafe")
         if length > MAX_SMALL_BYTES and not name.startswith("document/"):
-            raise _refused(f"{name} is larger than {MAX_SMALL_BYTES} bytes")
+            raise _not_as_written(f"{name} is larger than {MAX_SMALL_BYTES} bytes")
         if name <= previous:
-            raise _refused(f"{name} comes twice or out of order")
+            raise _not_as_written(f"{name} comes twice or out of order")
         if header + name.encode("ascii") != _local_header(name, length, crc):
-            raise _refused(f"the header of {name} is not in its only form")
+            raise _not_as_written(f"the header of {name} is not in its only form")
         entries[name] = Entry(name, offset + _LOCAL.size + name_length, length, crc)
         offset, previous = entries[name].offset + length, name
     stream.seek(offset)
     expected = _directory(entries.values(), offset)
     if stream.read(len(expected) + 1) != expected:
-        raise _refused("its directory does not match its files, or bytes follow it")
+        raise _not_as_written("its directory does not match its files, or bytes follow it")
     return entries
 
 
@@ -173,7 +176,7 @@ def _pieces(source: bytes | Path) -> Iterator[bytes]:
 def _local_header(name: str, size: int, crc: int) -> bytes:
     encoded = name.encode("ascii")
     fields = (_VERSION, 0, _STORED, _TIME, _DATE, crc, size, size, len(encoded), 0)
-    return _LOCAL.pack(b"PK\x03\x04", *fields) + encoded
+    return _LOCAL.pack(_FIRST, *fields) + encoded
 
 
 def _directory(entries: Iterable[Entry], offset: int) -> bytes:
@@ -189,10 +192,15 @@ def _directory(entries: Iterable[Entry], offset: int) -> bytes:
     return records + _END.pack(b"PK\x05\x06", 0, 0, count, count, len(records), offset, 0)
 
 
-def _refused(reason: str) -> IntegrityFailureError:
+def _not_as_written(reason: str) -> IntegrityFailureError:
+    again = "If another program packed it again, check the .zip as it was received."
+    return _refused(f"The bundle is not as the archive wrote it: {reason}. {again}")
+
+
+def _refused(message: str) -> IntegrityFailureError:
     return IntegrityFailureError(
         "CONTAINER_NOT_CANONICAL",
-        f"The bundle is not as the archive wrote it: {reason}.",
+        message,
         remedy="Use the file as you received it: unpacking and packing it again makes another file.",
-        clause="docs/format/proof-v1.md §1",
+        clause="docs/format/proof-v2.md §1",
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
 
@@ -15,6 +17,7 @@ from minutier.checkpoint import NoteKey, parse_vkey
 from minutier.errors import BadInputError
 
 POLICY_NAME = "policy.toml"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +65,22 @@ def load_trust(directory: Path | None) -> Trust:
         return Trust()
     if not directory.is_dir():
         raise _unreadable(f"{directory} is not a directory")
-    try:
-        found = [(path, root) for path in sorted(directory.glob("*.pem")) for root in load_pem(path.read_bytes())]
-        classical = [(path.name, root) for path, root in found if not is_post_quantum(root.public_key())]
-        return Trust(
-            roots=tuple(root for name, root in classical if not name.startswith(("tsa-", "seal-"))),
-            stamp_only=tuple(root for name, root in classical if name.startswith("tsa-")),
-            seal_only=tuple(root for name, root in classical if name.startswith("seal-")),
-            journal_keys=tuple(parse_vkey(data.decode("ascii")) for data in _files(directory, "*.vkey")),
-            crls=tuple(load_crl(data) for data in _files(directory, "*.crl")),
-            dates=next((parse_dates(data) for data in _files(directory, FILE_NAME)), None) or published_dates(),
-            second_roots=tuple(root for _, root in found if is_post_quantum(root.public_key())),
-            second_seal_from=next((_policy(data) for data in _files(directory, POLICY_NAME)), None),
-        )
-    except (ValueError, OSError) as error:
-        raise _unreadable(f"a file in {directory} is no certificate, key, list or table of dates: {error}") from error
+    found = [
+        (name, *each) for name, all_ in _read(directory, "*.pem", _roots, "no certificate in PEM") for each in all_
+    ]
+    classical = [(name, root) for name, root, second in found if not second]
+    dates = _read(directory, FILE_NAME, parse_dates, "no table of dates")
+    policies = _read(directory, POLICY_NAME, _policy, "no policy")
+    return Trust(
+        roots=tuple(root for name, root in classical if not name.startswith(("tsa-", "seal-"))),
+        stamp_only=tuple(root for name, root in classical if name.startswith("tsa-")),
+        seal_only=tuple(root for name, root in classical if name.startswith("seal-")),
+        journal_keys=tuple(key for _, key in _read(directory, "*.vkey", _journal_key, "no key of a journal")),
+        crls=tuple(crl for _, crl in _read(directory, "*.crl", load_crl, "no revocation list in DER")),
+        dates=next((table for _, table in dates), None) or published_dates(),
+        second_roots=tuple(root for _, root, second in found if second),
+        second_seal_from=next((year for _, year in policies), None),
+    )
 
 
 def _policy(data: bytes) -> int:
@@ -88,8 +92,28 @@ def _policy(data: bytes) -> int:
     return year
 
 
-def _files(directory: Path, pattern: str) -> list[bytes]:
-    return [path.read_bytes() for path in sorted(directory.glob(pattern))]
+def _roots(data: bytes) -> list[tuple[x509.Certificate, bool]]:
+    """Read certificates, and whether each is for second seals; ValueError for a key that cannot be read, too."""
+    return [(root, is_post_quantum(root.public_key())) for root in load_pem(data)]
+
+
+def _journal_key(data: bytes) -> NoteKey:
+    return parse_vkey(data.decode("ascii"))
+
+
+def _read(directory: Path, pattern: str, parse: Callable[[bytes], _T], otherwise: str) -> list[tuple[str, _T]]:
+    """Parse the files of one kind, in order of name, which goes with each; a refusal says what a file is not."""
+    found = []
+    for path in sorted(directory.glob(pattern)):
+        try:
+            found.append((path.name, parse(path.read_bytes())))
+        except OSError as error:
+            raise _unreadable(f"{path} cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            # What libraries say of certificates and lists speaks to programmers; our own parsers speak to people.
+            own = "" if parse in (_roots, load_crl) else f" ({error})"
+            raise _unreadable(f"{path} is {otherwise}{own}") from error
+    return found
 
 
 def _unreadable(reason: str) -> BadInputError:

@@ -311,7 +311,9 @@ def class_years(connection: Connection, name: str) -> int:
     known = {row["name"]: int(row["years"]) for row in rows}
     if name not in known:
         raise BadInputError(
-            "UNKNOWN_CLASS", f"There is no lifecycle class {name!r}.", remedy=f"Use one of: {', '.join(known)}."
+            "UNKNOWN_CLASS",
+            f"There is no lifecycle class {name!r}.",
+            remedy=f"Use one of: {', '.join(known)}; or make it: minutier class create NAME --years N",
         )
     return known[name]
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from minutier.age import Identity
 from minutier.age_stream import RangeReader, open_range
-from minutier.errors import BadInputError, IntegrityFailureError, ServiceUnavailableError
+from minutier.errors import BadInputError, IntegrityFailureError, MinutierError, ServiceUnavailableError
 from minutier.events import Event
 from storage import catalogue, journal, safes
 from storage.archive import Archive
@@ -46,9 +46,9 @@ def document_identity(archive: Archive, deposit: Deposit) -> Identity:
     try:
         return _unwrapped(archive, deposit, wrapped)
     except IntegrityFailureError as error:
-        if recipients.host or archive.keys.given:
+        if recipients.host:
             raise
-        raise identity_needed(deposit.safe) from error
+        raise only_clients_open(deposit.safe, given=archive.keys.given) from error
 
 
 def _unwrapped(archive: Archive, deposit: Deposit, wrapped: bytes) -> Identity:
@@ -62,12 +62,18 @@ def _unwrapped(archive: Archive, deposit: Deposit, wrapped: bytes) -> Identity:
         return archive.keys.unwrap(deposit.safe, kept)
 
 
-def identity_needed(safe: str) -> BadInputError:
-    """Give the error for a document that only its client opens."""
+def only_clients_open(safe: str, *, given: bool) -> MinutierError:
+    """Give the error for a document that only its client opens; `given` says whether an identity was tried."""
+    if given:
+        return IntegrityFailureError(
+            "KEY_DOES_NOT_OPEN",
+            f"The identities given open no document of the safe {safe}, whose keys its clients hold.",
+            remedy="Give --identity with the identity of one of the recipients that `minutier safe list` shows.",
+        )
     return BadInputError(
         "IDENTITY_NEEDED",
         f"The clients of the safe {safe} hold its keys: this archive cannot open its documents.",
-        remedy="Give the client's age identity with --identity FILE; or take the ciphertext: read ID --encrypted.",
+        remedy="Give the client's age identity with --identity FILE.",
     )
 
 

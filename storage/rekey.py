@@ -22,7 +22,7 @@ from storage import journal, safes
 from storage.archive import Archive
 from storage.database import Connection
 from storage.keys import wrap_key
-from storage.opening import identity_needed
+from storage.opening import only_clients_open
 from storage.safes import Recipients
 
 PAGE = 200
@@ -117,9 +117,9 @@ def _require_opening(
     try:
         archive.keys.unwrap(name, bytes(row["wrapped"]))
     except IntegrityFailureError as error:
-        if current.host or archive.keys.given:
+        if current.host:
             raise
-        raise identity_needed(name) from error
+        raise only_clients_open(name, given=archive.keys.given) from error
 
 
 def _count(archive: Archive, name: str, chosen: Recipients) -> tuple[int, int]:

@@ -125,6 +125,32 @@ def create_safe(
     return True
 
 
+def require_same(archive: Archive, name: str, title: str, recipients: Sequence[str], escrow: str | None) -> None:
+    """Raise BadInputError (`SAFE_EXISTS`) when a safe that is there has other terms than those asked for.
+
+    What is empty or None was not asked for, and is not compared.
+    """
+    with archive.database.transaction() as connection:
+        current = recipients_of(connection, name)
+        row = connection.execute("SELECT title FROM safe WHERE name = %s", (name,)).fetchone()
+    wanted = set(current.client)
+    if recipients:  # an escrow among them is one, as when a safe is created
+        wanted = {str(each) for each in parse_recipients(recipients)} - {escrow, *current.escrow}
+    differs = []
+    if title and row and row["title"] != title:
+        differs.append("title")
+    if wanted != set(current.client):
+        differs.append("recipients")
+    if escrow and (escrow,) != current.escrow:
+        differs.append("escrow")
+    if differs:
+        raise BadInputError(
+            "SAFE_EXISTS",
+            f"There is a safe {name!r} with other {' and '.join(differs)}; nothing was changed.",
+            remedy=f"`minutier safe list` shows it. For other recipients or escrow: minutier safe rekey {name}",
+        )
+
+
 def client_recipients(archive: Archive, recipients: Sequence[str], escrow: str | None) -> Recipients:
     """Give the recipients of a safe whose clients hold the keys, checked.
 

@@ -246,7 +246,7 @@ def test_the_listing_verbs_agree(instance):
     listed = minutier(instance, "list").json
     assert len(listed) == sum(states.values())
     assert {item["name"] for item in minutier(instance, "safe", "list").json} >= {"demo"}
-    assert [item["name"] for item in minutier(instance, "class", "list").json] == ["default"]
+    assert "default" in {item["name"] for item in minutier(instance, "class", "list").json}
     status = minutier(instance, "status")
     assert (status.code, {item["health"] for item in status.json}) == (0, {"healthy"})
     probed = minutier(instance, "store", "probe")

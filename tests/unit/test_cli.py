@@ -1,22 +1,38 @@
 """The edge of the process: whatever happens, an exit code of the contract, a sentence, and one JSON document."""
 
+import dataclasses
+import hashlib
 import json
 import os
+import ssl
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 import typer
 
-from deployments import cli, commands_documents, commands_instance, inputs
+from deployments import (
+    cli,
+    commands_documents,
+    commands_instance,
+    commands_reading,
+    commands_safes,
+    inputs,
+    reports,
+)
 from deployments.cli import run
-from minutier.errors import IntegrityFailureError
+from minutier.age import generate_identity
+from minutier.errors import IntegrityFailureError, ServiceUnavailableError
 from storage import catalogue
 from tests.support.cli import command, environment
+from tests.support.clients import client_safe
 from tests.support.rig import carry
+
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 @pytest.fixture
@@ -127,6 +143,66 @@ def test_what_a_library_prints_is_not_in_the_document(capsys, monkeypatch, home)
     assert "noise" in err
 
 
+def test_the_help_names_the_common_options(capsys):
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert "--home" in out
+    assert "--json" in out
+
+
+def test_without_a_command_the_help_is_all_that_is_said(capsys):
+    assert run([]) == 2
+    out, err = capsys.readouterr()
+    assert "Commands" in out
+    assert err == ""
+
+
+def test_a_directory_is_no_proof_and_no_document(capsys, tmp_path):
+    for arguments in (("verify",), ("seal-local", "--recipient", "age1", "-o", str(tmp_path))):
+        assert run(["--json", *arguments, str(tmp_path)]) == 2
+        error = told(capsys)
+        assert (error["code"], error["message"]) == ("NOT_A_FILE", f"{tmp_path} is a directory.")
+
+
+def test_seal_local_prints_a_command_with_safe_and_class(capsys, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"a")
+    recipient = str(generate_identity().recipient)
+    assert run(["seal-local", str(tmp_path / "a.txt"), "--recipient", recipient, "-o", str(tmp_path)]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    statement = tmp_path / "a.txt.blind.json"
+    assert line == f"minutier deposit {tmp_path / 'a.txt.age'} --blind {statement} --safe SAFE --class CLASS"
+
+
+def test_verify_says_which_anchors_judged(capsys, home):
+    root = hashlib.sha256(ssl.PEM_cert_to_DER_cert((VECTORS / "trust" / "root.pem").read_text("ascii"))).hexdigest()
+    said = f"{VECTORS / 'trust'}, root SHA-256 {root}"
+    proof = str(VECTORS / "proofs" / "v2.zip")
+    assert run(["--json", "verify", proof, "--trust", str(VECTORS / "trust")]) in (0, 1)
+    out, err = capsys.readouterr()
+    assert json.loads(out)["facts"]["judged_by"] == said
+    assert f"judged by: {said}\n" in err
+    (home / "trust").mkdir()
+    run(["--home", str(home), "verify", proof])
+    assert f"judged by: {home / 'trust'}, no root\n" in capsys.readouterr().err
+    (home / "trust").rmdir()
+    run(["--home", str(home), "verify", proof])
+    assert "judged by: no trust anchor\n" in capsys.readouterr().err
+
+
+def test_a_report_without_its_instance_gives_the_verdict_and_another_way(capsys, monkeypatch, tmp_path):
+    @contextmanager
+    def down(own):
+        raise ServiceUnavailableError("DATABASE_DOWN", "It is down.", remedy="Start it.")
+        yield
+
+    monkeypatch.setattr(reports, "sealing_of", down)
+    proof, trust, out = str(VECTORS / "proofs" / "v2.zip"), str(VECTORS / "trust"), tmp_path / "out"
+    assert run(["verify", proof, "--trust", trust, "--report", str(out)]) == 3
+    err = capsys.readouterr().err
+    assert err.index("Verdict: ") < err.index("Error [DATABASE_DOWN]: It is down.\n→ Start it. Or give --home of")
+    assert not out.exists()
+
+
 def started(home, *arguments, **more):
     """Run the command in a process of its own; arguments may be bytes."""
     return subprocess.run(
@@ -176,7 +252,8 @@ def archive(rig, monkeypatch):
     def running():
         yield rig.archive
 
-    monkeypatch.setattr(commands_documents, "running_archive", running)
+    for module in (commands_documents, commands_reading, commands_safes):
+        monkeypatch.setattr(module, "running_archive", running)
     monkeypatch.setattr(
         commands_documents,
         "run_deposit",
@@ -205,6 +282,21 @@ def test_a_file_named_in_another_encoding_is_archived_under_a_name_that_can_be_r
     assert names(archive) == ["caf\N{REPLACEMENT CHARACTER}.pdf"]
 
 
+@pytest.mark.parametrize(
+    ("verdict", "reason", "findings", "said"),
+    [
+        ("passed", "", [], ""),
+        ("not_checked", "NO_CONVERTER", [], "PDF/A rendition not_checked: NO_CONVERTER"),
+        ("failed", "PDFA_NOT_PASSED", ["6.2.11 a", "b"], "PDF/A rendition failed: PDFA_NOT_PASSED, 6.2.11 a"),
+    ],
+)
+def test_a_document_without_a_rendition_that_passed_says_why(rig, verdict, reason, findings, said):
+    found = {"verdict": verdict, "reason": reason, "findings": findings}
+    deposit = dataclasses.replace(rig.deposit(), rendition=found)
+    line = commands_documents._outcome_table([deposit]).splitlines()[-1]
+    assert line.endswith(f"ARCHIVED  {said}".strip())
+
+
 @pytest.mark.parametrize("text", [r'{"title": "a\u0000b"}', r'{"title": "\ud800"}', r'{"\udfff": "b"}', '{"a": 1}'])
 def test_metadata_that_cannot_be_kept_are_refused(archive, capsys, tmp_path, text):
     (tmp_path / "note.json").write_text(text, "ascii")
@@ -222,6 +314,34 @@ def test_an_option_that_cannot_be_kept_is_refused(archive, capsys, tmp_path, opt
     assert (code, answer["error"]["code"]) == (2, "BAD_NAME")
     assert answer["error"]["message"].isprintable()
     assert names(archive) == []
+
+
+def test_a_safe_is_not_said_to_be_there_for_a_client_it_is_not_for(archive, capsys):
+    alice, bob = (str(generate_identity().recipient) for _ in range(2))
+    create = ["--json", "safe", "create", "notary", "--recipient"]
+    for made in (True, False):
+        assert run([*create, alice]) == 0
+        assert json.loads(capsys.readouterr().out)["created"] is made
+    assert run([*create, bob]) == 2
+    assert told(capsys)["code"] == "SAFE_EXISTS"
+    assert run(["safe", "rekey", "notary"]) == 0
+    assert capsys.readouterr().out.startswith("Nothing to do: all 0 document keys are wrapped for ")
+
+
+def test_what_a_client_must_give_is_said_for_the_command(archive, rig, capsys, tmp_path):
+    client_safe(rig)
+    name = rig.deposit(safe="notary").archive_id
+    for arguments, helps in ((["read", name], True), (["proof", name], False)):
+        assert run(["--json", *arguments, "-o", str(tmp_path / "out")]) == 2
+        error = told(capsys)
+        assert (error["code"], "--encrypted" in error["remedy"]) == ("IDENTITY_NEEDED", helps)
+
+
+def test_an_unknown_class_can_be_made(archive, capsys, tmp_path):
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7")
+    code, answer = deposited(capsys, str(tmp_path / "a.pdf"), "--class", "none")
+    assert (code, answer["error"]["code"]) == (2, "UNKNOWN_CLASS")
+    assert "minutier class create NAME --years N" in answer["error"]["remedy"]
 
 
 def key_file(archive):

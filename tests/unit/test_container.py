@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zipfile
 import zlib
 from dataclasses import replace
 
@@ -26,11 +27,12 @@ def reason(data: bytes, place) -> str:
         pass
     error = caught.value
     start = "The bundle is not as the archive wrote it: "
-    assert (error.code, error.clause) == ("CONTAINER_NOT_CANONICAL", "docs/format/proof-v1.md §1")
+    assert (error.code, error.clause) == ("CONTAINER_NOT_CANONICAL", "docs/format/proof-v2.md §1")
     assert error.message.startswith(start)
-    assert error.message.endswith(".")
+    end = ". If another program packed it again, check the .zip as it was received."
+    assert error.message.endswith(end)
     assert error.remedy == "Use the file as you received it: unpacking and packing it again makes another file."
-    return error.message.removeprefix(start)[:-1]
+    return error.message.removeprefix(start).removesuffix(end)
 
 
 def entry(name: str, data: bytes, offset: int) -> tuple[Entry, bytes]:
@@ -108,14 +110,34 @@ def test_paths_are_safe_and_in_order(tmp_path, names, said):
     assert reason(written(*names), tmp_path) == said
 
 
+@pytest.mark.parametrize(
+    "data", [b"", b"P", b"A note.", b"PK\x01\x02" + bytes(50), b"PK\x03\x05" + bytes(50), b"PK\x05\x06" + bytes(18)]
+)
+def test_what_is_no_zip_file_is_said(tmp_path, data):
+    (tmp_path / "note.txt").write_bytes(data)
+    with pytest.raises(IntegrityFailureError) as caught, open_container(tmp_path / "note.txt"):
+        pass
+    assert (caught.value.code, caught.value.message) == ("CONTAINER_NOT_CANONICAL", "note.txt is not a ZIP file.")
+
+
+def test_a_bundle_packed_again_is_said(tmp_path):
+    packed(tmp_path)
+    with zipfile.ZipFile(tmp_path / "R.zip", "w", zipfile.ZIP_DEFLATED) as again:
+        again.writestr("document/", b"")
+        for name in sorted(FILES):
+            again.writestr(name, FILES[name])
+    assert reason((tmp_path / "R.zip").read_bytes(), tmp_path) == "a local header is malformed, or a path is unsafe"
+
+
 def test_what_is_no_container_is_told_apart(tmp_path):
     data = packed(tmp_path)
     cut = "it ends in a header, or has too many files"
-    for size in (0, 1, 4, 29, data.index(b"PK\x01\x02") - 1):
+    for size in (4, 29, data.index(b"PK\x01\x02") - 1):
         assert reason(data[:size], tmp_path) in (cut, "a local header is malformed, or a path is unsafe")
     assert reason(data[:29], tmp_path) == cut
-    assert reason(b"PK\x01\x02" + bytes(50), tmp_path) == "a local header is malformed, or a path is unsafe"
-    assert reason(b"PK\x03\x05" + data[4:], tmp_path) == "a local header is malformed, or a path is unsafe"
+    second = data.index(b"PK\x03\x04", 4)
+    later = data[:second] + b"PK\x03\x05" + data[second + 4 :]
+    assert reason(later, tmp_path) == "a local header is malformed, or a path is unsafe"
     assert reason(data[:30] + b"\xe9" + data[31:], tmp_path) == "a path is not ASCII"
     directory = "its directory does not match its files, or bytes follow it"
     for spoiled in (data[:-1], data + b"\0", data[:-1] + b"\1", data[:-22]):
@@ -157,8 +179,8 @@ def test_the_whole_is_less_than_four_gibibytes(tmp_path, monkeypatch):
     for size in (11, 79, 80, 81):
         with pytest.raises(ValueError, match="a bundle holds less than 4 GiB"):
             packed(tmp_path, {"a": bytes(size)})
-    assert reason(bytes(111), tmp_path) == "it is larger than 4 GiB"
-    assert reason(bytes(110), tmp_path) != "it is larger than 4 GiB"
+    assert reason(b"PK\x03\x04" + bytes(107), tmp_path) == "it is larger than 4 GiB"
+    assert reason(b"PK\x03\x04" + bytes(106), tmp_path) != "it is larger than 4 GiB"
 
 
 @pytest.mark.parametrize(

@@ -350,6 +350,39 @@ def test_a_safe_is_not_created_for_a_key_that_this_host_holds(rig):
         assert code(lambda: safes.recipients_of(connection, "new")) == "UNKNOWN_SAFE"
 
 
+def test_a_safe_that_is_there_with_other_terms_is_said(rig):
+    escrow, client, other = (generate_identity(), generate_identity(), generate_identity())
+    alice, bob, held = str(client.recipient), str(other.recipient), str(escrow.recipient)
+    assert safes.create_safe(rig.archive, "notary", "Étude", recipients=[alice], escrow=held)
+    for title, given, kept in (
+        ("", [], None), ("Étude", [alice], held), ("", [alice, held], held), ("", [alice, held], None),
+    ):  # fmt: skip
+        safes.require_same(rig.archive, "notary", title, given, kept)
+    for title, given, kept, differs in (
+        ("Notary", [], None, "title"), ("", [bob], None, "recipients"), ("", [alice, bob], held, "recipients"),
+        ("", [], bob, "escrow"), ("x", [bob], bob, "title and recipients and escrow"),
+    ):  # fmt: skip
+        with pytest.raises(BadInputError) as caught:
+            safes.require_same(rig.archive, "notary", title, given, kept)
+        assert caught.value.code == "SAFE_EXISTS"
+        assert f"'notary' with other {differs};" in caught.value.message
+        assert "minutier safe rekey notary" in caught.value.remedy
+    assert code(lambda: safes.require_same(rig.archive, "demo", "", [alice], None)) == "SAFE_EXISTS"
+
+
+def test_what_is_said_of_a_clients_safe_helps_where_it_is_said(rig):
+    client_safe(rig)
+    (found,) = documents(rig, 1, safe="notary")
+    with pytest.raises(BadInputError) as caught:
+        document_identity(rig.archive, found)
+    assert caught.value.remedy == "Give the client's age identity with --identity FILE."
+    with pytest.raises(IntegrityFailureError) as closed:
+        document_identity(holding(rig.archive, generate_identity()), found)
+    assert closed.value.code == "KEY_DOES_NOT_OPEN"
+    assert "keys directory" not in closed.value.remedy
+    assert "minutier safe list" in closed.value.remedy
+
+
 def test_classes_have_a_mode(rig):
     assert safes.create_class(rig.archive, "sealed", "Sealed", 10, "blind")
     assert not safes.create_class(rig.archive, "sealed", "Sealed", 10, "blind")

@@ -64,9 +64,12 @@ def test_what_is_no_directory_is_refused(tmp_path):
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"text"])
 def test_an_unusable_file_is_refused(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
-    assert f"a file in {tmp_path} is no certificate, key, list or table of dates: " in refusal(tmp_path).message
+    kind = {"a.pem": "certificate in PEM", "a.vkey": "key of a journal", "a.crl": "revocation list in DER"}.get(name)
+    message = refusal(tmp_path).message
+    assert f"{tmp_path / name} is no {kind or 'table of dates'}" in message
+    assert "https:" not in message
 
 
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path):
     (tmp_path / "a.pem").mkdir()
-    assert "directory" in refusal(tmp_path).message
+    assert f"{tmp_path / 'a.pem'} cannot be read (Is a directory)." in refusal(tmp_path).message
