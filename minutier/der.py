@@ -17,6 +17,7 @@ ENUMERATED, UTF8_STRING, UTC_TIME, GENERALIZED_TIME, SEQUENCE, SET = 0x0A, 0x0C,
 
 _TIME = re.compile(rb"(\d{14})(?:\.(\d{0,5}[1-9]))?Z")
 _MAX_LENGTH_OCTETS = 4
+_MAX_INTEGER_OCTETS = 128
 
 
 class DerError(ValueError):
@@ -67,8 +68,10 @@ class Element:
         return members
 
     def as_integer(self) -> int:
-        """Read an INTEGER in its minimal two's complement form."""
+        """Read an INTEGER in its minimal two's complement form, of at most 128 octets: none here is longer."""
         data = self.require(INTEGER).content
+        if len(data) > _MAX_INTEGER_OCTETS:  # Python writes no longer ones in decimal, and a message would fail
+            raise DerError("INTEGER is too long")
         if not data or (len(data) > 1 and (data[0], data[1] & 0x80) in ((0, 0), (0xFF, 0x80))):
             raise DerError("INTEGER is not minimal")
         return int.from_bytes(data, "big", signed=True)

@@ -312,3 +312,11 @@ def test_values_are_not_read_under_another_tag():
     for padded in ("2a8001", "8001"):
         with pytest.raises(DerError, match="arc is not minimal"):
             der.read(bytes((0x06, len(padded) // 2)) + bytes.fromhex(padded)).as_oid()
+
+
+def test_an_integer_has_at_most_128_octets():
+    longest = der.integer(1 << 1022)
+    assert len(der.read(longest).content) == 128
+    assert der.read(longest).as_integer() == 1 << 1022
+    with pytest.raises(der.DerError, match="too long"):
+        der.read(der.integer(1 << 1023)).as_integer()
