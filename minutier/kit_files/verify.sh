@@ -4,6 +4,7 @@
 # ROOT.pem is the root certificate, and JOURNAL.vkey the journal's key, that you obtained and checked yourself.
 # Without a root the one in this folder is used: then nothing says who made the proof until you compare the fingerprint
 # printed at the end. Without the journal's key nothing says who kept the journal. Either way there is no PASSED.
+# A file journal.vkey beside your ROOT.pem, as in the directory of anchors that the archive gives, is taken for the key.
 #
 # The nine steps are those of the other two verifiers, `python3 verify.py` and `python -m minutier verify`:
 #  1. the container                         (not looked at here: the folder is unzipped)
@@ -110,6 +111,19 @@ key=${2-}
 case $key in -*) key=./$key ;; esac
 if test $# -eq 2; then
     test -f "$key" && test -r "$key" || misuse "the journal's key $2 cannot be read: check its name and its place"
+fi
+if test $# -eq 1; then
+    here=$(pwd -P)
+    case $root in */*) place=$(cd -- "${root%/*}/" && pwd -P) ;; *) place=$here ;; esac
+    case $place/ in
+        "$here"/*) ;; # in the folder of the proof: what comes with it is never an anchor
+        *)
+            if test -f "$place/journal.vkey" && test -r "$place/journal.vkey"; then
+                key=$place/journal.vkey
+                echo "   the journal's key is taken from beside your root: $key"
+            fi
+            ;;
+    esac
 fi
 for name in proof.json manifest.json manifest.json.p7s path.txt token.tst evidence.ers "$root"; do
     test -f "$name" || fail "$name is missing"

@@ -88,6 +88,24 @@ def fingerprint() -> str:
     return hashlib.sha256(pki().root.public_bytes(Encoding.DER)).hexdigest()
 
 
+def test_the_key_beside_the_root_is_taken_unless_it_came_with_the_proof(folder, path):
+    trust = folder.parent / "trust"
+    trust.mkdir()
+    shutil.copy(folder.parent / "mine.pem", trust / "root.pem")
+    shutil.copy(folder.parent / "mine.vkey", trust / "journal.vkey")
+    found = run(folder, path, "../trust/root.pem")
+    assert (found.returncode, found.stderr) == (HELD, "")
+    assert f"the journal's key is taken from beside your root: {trust.resolve()}/journal.vkey" in found.stdout
+    # What is in the folder of the proof is no anchor, however it is named.
+    for place in (folder, folder / "certificates"):
+        shutil.copy(trust / "journal.vkey", place / "journal.vkey")
+        shutil.copy(trust / "root.pem", place / "given.pem")
+    for name in ("given.pem", "./given.pem", "certificates/given.pem", str(folder / "given.pem"), "../P/given.pem"):
+        found = run(folder, path, name)
+        assert found.returncode != HELD
+        assert "taken from beside" not in found.stdout
+
+
 def test_with_the_root_and_the_key_every_check_holds(folder, path):
     found = run(folder, path, "../mine.pem", "../mine.vkey")
     assert (found.returncode, found.stderr) == (HELD, "")
