@@ -49,7 +49,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "trust": ("test_trust",),
     "verification": ("test_verify_renewals",),
     "verify": ("test_verify", "test_verify_renewals"),
-    "verify_evidence": ("test_verify_renewals",),
+    "verify_evidence": ("test_verify_evidence", "test_verify_renewals"),
     "verify_journal": ("test_verify_renewals",),
     "verify_seals": ("test_verify_seals", "test_verify_renewals"),
 }
