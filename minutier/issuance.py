@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -17,6 +19,7 @@ from minutier.errors import IntegrityFailureError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\r?\n([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 # What cryptography raises, besides ValueError, when it comes to read a field; TypeError for a name of the wrong type.
 _UNREADABLE = (UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion, TypeError)
@@ -48,11 +51,11 @@ def _loaded(data: bytes) -> x509.Certificate:
 
 def load_pem(data: bytes) -> tuple[x509.Certificate, ...]:
     """Read the certificates of a PEM file, in its order; ValueError when there is none or one is unusable."""
-    try:
-        found = x509.load_pem_x509_certificates(data)
-    except _UNREADABLE as error:
-        raise ValueError(str(error)) from error
-    return tuple(load_certificate(item.public_bytes(Encoding.DER)) for item in found)
+    # Not by the library's own reader: it would parse what the strict check of `load_certificate` has not seen.
+    found = _PEM.findall(data)
+    if not found or len(found) != data.count(b"-----BEGIN CERTIFICATE-----"):
+        raise ValueError("there is no certificate in it, or one is cut")
+    return tuple(load_certificate(base64.b64decode(b"".join(block.split()), validate=True)) for block in found)
 
 
 def load_crl(data: bytes) -> x509.CertificateRevocationList:

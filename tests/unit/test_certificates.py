@@ -386,3 +386,12 @@ def test_a_compromise_learnt_later_counts_only_where_that_is_asked():
     with pytest.raises(IntegrityFailureError) as caught:
         validate_path(PKI.tsa, [], [PKI.root], NOW, [later], prefix="T", strict_reasons=True)
     assert well_said(caught.value) == "T_REVOKED"
+
+
+def test_a_pem_file_is_read_whole_or_not_at_all():
+    one = PKI.root.public_bytes(Encoding.PEM)
+    assert certificates.load_pem(one + b"text\n" + one) == (PKI.root, PKI.root)
+    assert certificates.load_pem(one.replace(b"\n", b"\r\n")) == (PKI.root,)
+    for wrong in (b"", b"text", one + one[:-30], one[:40] + b"!" + one[41:], one.replace(b"CERTIFICATE", b"KEY")):
+        with pytest.raises(ValueError, match=r"certificate|base64|padding"):
+            certificates.load_pem(wrong)
