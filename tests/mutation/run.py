@@ -46,7 +46,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "report": ("test_report",),
     "seal": ("test_seal", "test_verify_seals"),
     "timestamp": ("test_token_fields", "test_timestamp", "test_token_corpus"),
-    "trust": ("test_trust",),
+    "trust": ("test_trust", "test_verify_seals", "test_verify"),
     "verification": ("test_verify_renewals",),
     "verify": ("test_verify", "test_verify_renewals"),
     "verify_evidence": ("test_verify_evidence", "test_verify_renewals"),
