@@ -77,6 +77,18 @@ def only_clients_open(safe: str, *, given: bool) -> MinutierError:
     )
 
 
+def stored_part(archive: Archive, deposit: Deposit, role: str) -> tuple[StoredObject, list[Copy]]:
+    """Give a part of a document as it is stored, and its copies; BadInputError (`NO_SUCH_PART`)."""
+    with archive.database.transaction() as connection:
+        item = catalogue.objects(connection, deposit.archive_id).get(role)
+        copies = [copy for copy in catalogue.copies(connection, deposit.archive_id) if copy.role == role]
+    if item is None:
+        raise BadInputError(
+            "NO_SUCH_PART", f"This document has no {role}.", remedy="`minutier metadata` lists its parts."
+        )
+    return item, copies
+
+
 def read_range(archive: Archive, deposit: Deposit, role: str, first: int, last: int) -> bytes:
     """Give bytes `first` to `last` (both included, from 0) of a part, reading only the chunks that hold them.
 
@@ -85,13 +97,7 @@ def read_range(archive: Archive, deposit: Deposit, role: str, first: int, last: 
     IntegrityFailureError (`NO_GOOD_COPY`), ServiceUnavailableError (`STORE_DOWN`).
     """
     identity = document_identity(archive, deposit)
-    with archive.database.transaction() as connection:
-        item = catalogue.objects(connection, deposit.archive_id).get(role)
-        copies = [copy for copy in catalogue.copies(connection, deposit.archive_id) if copy.role == role]
-    if item is None:
-        raise BadInputError(
-            "NO_SUCH_PART", f"This document has no {role}.", remedy="`minutier metadata` lists its parts."
-        )
+    item, copies = stored_part(archive, deposit, role)
     data = from_any_copy(copies, lambda copy: range_reader(archive, item, copy, identity).read(first, last))
     with archive.database.transaction() as connection:
         journal.append(

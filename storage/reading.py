@@ -22,7 +22,7 @@ from storage.catalogue import Copy, Deposit, StoredObject
 from storage.evidence_store import first_token
 from storage.files import durable_writer, publish, sync_directory
 from storage.keys import decrypt_stream
-from storage.opening import document_identity, from_any_copy
+from storage.opening import document_identity, from_any_copy, stored_part
 from storage.placing import read_fingerprint
 from storage.vault import sealed_parts
 
@@ -116,15 +116,8 @@ def fetch(archive: Archive, deposit: Deposit, role: str, target: Path, *, encryp
     identity = None
     if not encrypted and not (role == "original" and is_blind(deposit)):
         identity = document_identity(archive, deposit)
-    with archive.database.transaction() as connection:
-        item = catalogue.objects(connection, deposit.archive_id).get(role)
-        copies = [copy for copy in catalogue.copies(connection, deposit.archive_id) if copy.role == role]
-    if item is None:
-        raise BadInputError(
-            "NO_SUCH_PART", f"This document has no {role}.", remedy="`minutier metadata` lists its parts."
-        )
-    found = item
-    from_any_copy(copies, lambda copy: _fetch_copy(archive, deposit, found, copy, target, identity))
+    item, copies = stored_part(archive, deposit, role)
+    from_any_copy(copies, lambda copy: _fetch_copy(archive, deposit, item, copy, target, identity))
 
 
 def _fetch_copy(

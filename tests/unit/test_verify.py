@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from minutier import algorithms, canonical, evidence, kit, proof
+from minutier import canonical, evidence, kit, proof
 from minutier.__main__ import main
 from minutier.checkpoint import Checkpoint, NoteKey, cosign, sign_checkpoint
 from minutier.errors import BadInputError
@@ -521,17 +521,3 @@ def test_a_commit_after_the_judgement_is_found(tmp_path):
     proof.assemble(committed_at(make_parts(), "2099-01-01T00:00:00Z"), tmp_path / "P.zip")
     found = verify(tmp_path / "P.zip", trust_of(default_pki()), NOW + timedelta(days=1))
     assert [finding.code for finding in found.findings] == ["JOURNAL_TIME"]
-
-
-def test_the_first_chain_of_a_document_is_of_sha256(tmp_path):
-    parts = make_parts()
-    first = evidence.decode_record(parts.record).first
-    objects = [parts.original, parts.rendition, parts.manifest, parts.seal]
-    root, (path,) = evidence.build_batch([[hashlib.sha3_512(data).digest() for data in objects]], "sha3_512")
-    imprint = algorithms.hash_identifier("sha3_512")
-    token = make_token(default_pki(), make_info(root, imprint_algorithm=imprint))
-    record = evidence.encode_record(evidence.initial_record(path, token, "sha3_512"))
-    assert first.algorithm == "sha256"
-    proof.assemble(replace(parts, record=record), tmp_path / "P.zip")
-    found = verify(tmp_path / "P.zip", trust_of(default_pki()), NOW + timedelta(days=1))
-    assert ("EVIDENCE_FORMAT", proof.RECORD) in [(finding.code, finding.where) for finding in found.findings]
