@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from minutier.errors import MinutierError, ServiceUnavailableError
+from tasks.keeping import keep_segments
 from tasks.prefect_step import Ticket
 from tasks.rendering import render_document
 from tasks.reporting import check_stores, publish_deposits
@@ -48,10 +49,13 @@ def deposit_documents(title: str, tickets: list[Ticket]) -> State[Any]:
     stored = store_document.map(with_token(ready))
     committed = commit_document.map(stored)
     locked = lock_document.map(committed)
-    attested = attest_document.map(locked)
+    # Told "archived" only once the stores alone could give it all back, whatever becomes of the database.
+    in_place = arrived(locked)
+    keeping: State[Any] = keep_segments(return_state=True)
+    attested = attest_document.map(in_place if keeping.is_completed() else [])
 
     arrived(attested)
-    trouble = first_failure(screened, rendered, sealed, stored, committed, locked, attested)
+    trouble = first_failure(screened, rendered, sealed, stored, committed, locked, attested) or expected(keeping)
     return final_state(publish_deposits(title, tickets), trouble, no_token=error_of(stamping))
 
 
@@ -75,6 +79,12 @@ def error_of(state: State[Any]) -> BaseException | None:
     """Give what a step failed with, None when it did not."""
     result = None if state.is_completed() else state.result(raise_on_failure=False)
     return result if isinstance(result, BaseException) else None
+
+
+def expected(state: State[Any]) -> MinutierError | None:
+    """Give the expected error that a step of the whole batch failed with, None when there is none."""
+    error = error_of(state)
+    return error if isinstance(error, MinutierError) else None
 
 
 def final_state(

@@ -53,6 +53,7 @@ def append(
     details: dict[str, str | int] | None = None,
 ) -> None:
     """Add one entry inside the caller's transaction: the act and its trace are committed together or not at all."""
+    at = at.replace(microsecond=0)  # as the entry says it: nothing of the row is in the database alone
     entry = encode_entry(
         event, event_uuid=str(uuid.uuid4()), at=at, actor=ACTOR, archive_id=archive_id, safe=safe, details=details
     )

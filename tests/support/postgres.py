@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -27,11 +28,13 @@ class Server:
         self._home, self._port = home, port
         self.process = process
 
-    def database(self) -> str:
+    def database(self, like: str = "") -> str:
+        """Make a database: empty, or a copy of another one that nobody is connected to."""
         name = f"test_{uuid.uuid4().hex}"
         url = embedded_postgres.url(self._home, self._port, "minutier")
+        template = f' TEMPLATE "{urlsplit(like).path[1:]}"' if like else ""
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(f'CREATE DATABASE "{name}"{template}'.encode())
         return url.replace("/minutier?", f"/{name}?")
 
 
