@@ -35,7 +35,8 @@ ROLE, LEDGER = "segment", "ledger"
 ENTRIES, ROWS = 5000, 2000
 """How much one segment holds at most."""
 EXTENDED_AT_ONCE = 5000
-_OWNERS = uuid.UUID("6d696e75-7469-6572-8a6f-75726e616c31")
+OWNERS = uuid.UUID("6d696e75-7469-6572-8a6f-75726e616c31")
+"""Name space of the ids that own the objects of segments."""
 
 
 def segment_key(number: int, role: str) -> str:
@@ -45,7 +46,7 @@ def segment_key(number: int, role: str) -> str:
 
 def segment_owner(number: int) -> uuid.UUID:
     """Give the id that owns the objects of a segment: the number alone says it, with or without a database."""
-    return uuid.uuid5(_OWNERS, str(number))
+    return uuid.uuid5(OWNERS, str(number))
 
 
 def keep_journal(archive: Archive) -> int:
