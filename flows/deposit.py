@@ -18,7 +18,7 @@ from tasks.rendering import render_document
 from tasks.reporting import check_stores, publish_deposits
 from tasks.screening import screen_document
 from tasks.sealing import seal_document, stamp_documents, with_token
-from tasks.storing import attest_document, commit_document, lock_document, store_document
+from tasks.storing import attest_documents, commit_documents, lock_document, store_document
 
 # Four documents at once: two cores work while two wait for a disk or a store.
 _FOUR_AT_ONCE = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=4))
@@ -47,15 +47,14 @@ def deposit_documents(title: str, tickets: list[Ticket]) -> State[Any]:
     stamping: State[Any] = stamp_documents(title, ready, return_state=True)
 
     stored = store_document.map(with_token(ready))
-    committed = commit_document.map(stored)
-    locked = lock_document.map(committed)
-    # Told "archived" only once the stores alone could give it all back, whatever becomes of the database.
+    committing: State[Any] = commit_documents(title, arrived(stored), return_state=True)
+    locked = lock_document.map(arrived(stored))
     in_place = arrived(locked)
+    # Told "archived" only once the stores alone could give it all back, whatever becomes of the database.
     keeping: State[Any] = keep_segments(return_state=True)
-    attested = attest_document.map(in_place if keeping.is_completed() else [])
+    attesting: State[Any] = attest_documents(title, in_place if keeping.is_completed() else [], return_state=True)
 
-    arrived(attested)
-    trouble = first_failure(screened, rendered, sealed, stored, committed, locked, attested) or expected(keeping)
+    trouble = first_failure(screened, rendered, sealed, stored, locked) or expected(committing, keeping, attesting)
     return final_state(publish_deposits(title, tickets), trouble, no_token=error_of(stamping))
 
 
@@ -81,10 +80,10 @@ def error_of(state: State[Any]) -> BaseException | None:
     return result if isinstance(result, BaseException) else None
 
 
-def expected(state: State[Any]) -> MinutierError | None:
-    """Give the expected error that a step of the whole batch failed with, None when there is none."""
-    error = error_of(state)
-    return error if isinstance(error, MinutierError) else None
+def expected(*steps: State[Any]) -> MinutierError | None:
+    """Give the first expected error that a step on the whole batch ended with, None when there is none."""
+    errors = (error_of(step) for step in steps)
+    return next((error for error in errors if isinstance(error, MinutierError)), None)
 
 
 def final_state(

@@ -114,22 +114,48 @@ def advance(
     state: str,
     at: datetime,
     *,
-    details: dict[str, str | int] | None = None,
+    details: Mapping[str, str | int] | None = None,
     **columns: Any,
-) -> None:
-    """Move a deposit from the state it was read in to `state` (compare-and-swap) and journal the change.
+) -> Deposit:
+    """Move a deposit from the state it was read in to `state` (compare-and-swap), journal it, give it as it stands now.
 
     Raises ServiceUnavailableError (`STATE_MOVED`) when another worker moved it first: read again and go on from there.
     """
     values = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in columns.items()}
     settings = SQL(", ").join([SQL("state = %s"), *(SQL("{} = %s").format(Identifier(name)) for name in values)])
-    query = SQL("UPDATE deposit SET {} WHERE archive_id = %s AND state = %s").format(settings)
-    done = connection.execute(query, (state, *values.values(), deposit.archive_id, deposit.state))
-    if done.rowcount != 1:
-        raise ServiceUnavailableError(
-            "STATE_MOVED", "Another worker moved this deposit on.", remedy="Run the same command again."
-        )
+    query = SQL("UPDATE deposit SET {} WHERE archive_id = %s AND state = %s RETURNING *").format(settings)
+    row = connection.execute(query, (state, *values.values(), deposit.archive_id, deposit.state)).fetchone()
+    if row is None:
+        raise _moved()
     journal.append(connection, _EVENTS[state], at, archive_id=deposit.archive_id, safe=deposit.safe, details=details)
+    return _deposit(row)
+
+
+def advance_all(
+    connection: Connection,
+    deposits: Sequence[tuple[Deposit, Mapping[str, str | int]]],
+    state: str,
+    at: datetime,
+    **columns: Any,
+) -> None:
+    """Move deposits that were read in one same state to `state`, all or none, as `advance` does with each.
+
+    With each come the details of its journal entry; `columns` are the same for all.
+    """
+    settings = SQL(", ").join([SQL("state = %s"), *(SQL("{} = %s").format(Identifier(name)) for name in columns)])
+    query = SQL("UPDATE deposit SET {} WHERE archive_id = ANY(%s::uuid[]) AND state = %s").format(settings)
+    ids, before = [deposit.archive_id for deposit, _ in deposits], {deposit.state for deposit, _ in deposits}
+    done = connection.execute(query, (state, *columns.values(), ids, before.pop()))
+    if before or done.rowcount != len(ids):
+        raise _moved()
+    about = [(deposit.archive_id, deposit.safe, details) for deposit, details in deposits]
+    journal.append_all(connection, _EVENTS[state], at, about)
+
+
+def _moved() -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "STATE_MOVED", "Another worker moved this deposit on.", remedy="Run the same command again."
+    )
 
 
 def start_again(connection: Connection, deposit: Deposit, at: datetime) -> None:

@@ -16,6 +16,7 @@ from minutier.errors import IntegrityFailureError
 from minutier.events import Event
 from minutier.fingerprint import fingerprint_bytes
 from minutier.seal import check_seal, check_second_seal
+from minutier.sealed_record import SealedRecord, decode_sealed_record
 from storage import catalogue, ledger
 from storage.catalogue import Deposit, StoredObject
 from storage.database import Connection
@@ -101,8 +102,9 @@ def _complete(
     def part(role: str) -> bytes | None:
         return _read(stores, items[role], versions, identity) if role in items else None
 
-    manifest, seal, second = record_parts(part)
-    told = ledger.told_by_record(manifest, f"\\x{seal.hex()}", f"\\x{second.hex()}" if second is not None else None)
+    found = sealed_record(part)
+    second = f"\\x{found.second_seal.hex()}" if found.second_seal is not None else None
+    told = ledger.told_by_record(found.manifest, f"\\x{found.seal.hex()}", second)
     told = {name: told[name] for name in columns}
     names = SQL(", ").join(map(Identifier, told))
     query = SQL(
@@ -118,12 +120,18 @@ def _require_key_of(connection: Connection, archive_id: str, identity: Identity)
         raise IntegrityFailureError("KEY_SWAPPED", "Its wrapped key is the key of another document.", remedy=_KEEP)
 
 
-def record_parts(part: Callable[[str], bytes | None]) -> tuple[bytes, bytes, bytes | None]:
-    """Give manifest, seal and second seal of a document from its stored objects, which `part` gives by their role."""
-    manifest, seal, second = part("manifest"), part("seal"), part("seal-mldsa65")
+def sealed_record(part: Callable[[str], bytes | None]) -> SealedRecord:
+    """Give manifest and seals of a document from its stored objects, which `part` gives by their role.
+
+    One object of the role `record`, or one for each in documents of earlier releases. IntegrityFailureError
+    (`PART_MISSING`) without them.
+    """
+    if (record := part("record")) is not None:
+        return decode_sealed_record(record)
+    manifest, seal = part("manifest"), part("seal")
     if manifest is None or seal is None:
         raise IntegrityFailureError("PART_MISSING", "No object holds its manifest or its seal.", remedy=_KEEP)
-    return manifest, seal, second
+    return SealedRecord(manifest, seal, part("seal-mldsa65"))
 
 
 def _read(
