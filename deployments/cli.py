@@ -169,7 +169,7 @@ def _command(arguments: list[str]) -> int:
         commands_instance,
         commands_keys,
         commands_reading,
-        commands_rebuild,
+        commands_recovery,
         commands_safes,
     )
 

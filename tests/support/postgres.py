@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from deployments import embedded_postgres
+from tasks.postgres_programs import environment
 
 START_SECONDS = 60
 
@@ -46,8 +47,8 @@ def postgres_server() -> Iterator[Server]:
     embedded_postgres.prepare(home)
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
-            embedded_postgres.command(home, port),
-            env=embedded_postgres.environment(),
+            embedded_postgres.command(home, port, archive=False),  # nothing in it is needed again
+            env=environment(),
             cwd=home / "postgres",
             stdout=log,
             stderr=subprocess.STDOUT,

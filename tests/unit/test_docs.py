@@ -14,7 +14,7 @@ from deployments import (
     commands_instance,
     commands_keys,
     commands_reading,
-    commands_rebuild,
+    commands_recovery,
     commands_safes,
 )
 from deployments.cli import app
@@ -26,7 +26,7 @@ PACKAGES = ("minutier", "storage", "tasks", "flows", "deployments", "supervision
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "infra").rglob("*.md"))]
 README, CLI, OPERATIONS = ROOT / "README.md", ROOT / "docs" / "cli.md", ROOT / "docs" / "operations.md"
 REGISTERED = (
-    commands_archive, commands_documents, commands_instance, commands_keys, commands_reading, commands_rebuild,
+    commands_archive, commands_documents, commands_instance, commands_keys, commands_reading, commands_recovery,
     commands_safes,
 )  # fmt: skip
 

@@ -20,6 +20,7 @@ from storage.rekey import rekey_safe
 from storage.safes import create_class, create_safe
 from storage.segments import LEDGER, ROLE, keep_journal, segment_key
 from storage.sweep import sweep
+from tests.support.authority import change_authority
 from tests.support.clients import client_safe, deposit_blind
 from tests.support.rebuilt import figures, live_url, on_database, rebuild_rig, sources
 from tests.support.rig import carry
@@ -74,6 +75,8 @@ def everything(rig):
     assert renewal.renew(dataclasses.replace(archive, dates=dates)).documents_rehashed >= 23
     more = [rig.deliver(b"later %d" % n, f"L-{n}").archive_id for n in range(3)]
     carry(archive, more)
+    lasting = change_authority(rig, end=rig.clock() + timedelta(days=20 * 365)).archive
+    assert renewal.renew(lasting, margin=timedelta(days=11 * 365)).tokens_renewed >= 1
     keep_journal(archive)
     return first
 

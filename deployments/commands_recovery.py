@@ -1,4 +1,4 @@
-"""The command `rebuild`: catalogue and journal from the stores alone, and what they are worth beside the live ones."""
+"""Commands for the day that the database is lost: backups, their rehearsal, and the rebuild from the stores alone."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.cli import app, say, settings, show, table
+from deployments.cli import app, running_archive, say, settings, show, table
 from minutier.errors import MinutierError, ServiceUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from storage.comparison import Comparison
     from storage.settings import Settings
+
+_NOT_OURS = "The catalogue is in a server of your own: so are its backups."
 
 
 @app.command()
@@ -72,3 +76,46 @@ def _words(report: dict[str, Any], found: Comparison | None) -> str:
 def _left_out(found: Comparison) -> list[tuple[str, str]]:
     value = found.as_dict()
     return [*value["transient"].items(), *value["not_compared"].items()]
+
+
+@app.command()
+def backup(base: Annotated[bool, typer.Option(help="take a base backup too")] = True) -> None:
+    """Back up the embedded database now, and copy elsewhere what is new."""
+    from flows.backup import back_up
+
+    report = _run(back_up, "backup", base)
+    words = table(("what", "figure"), list(report.items())) if report else _NOT_OURS
+    show(report, words)
+
+
+@app.command()
+def drill(
+    documents: Annotated[int, typer.Option(help="documents to verify, taken at random", min=0, max=100_000)] = 20,
+) -> int:
+    """Restore the last backup of the embedded database aside, and compare it with life."""
+    from deployments.instance import connected
+    from flows.drill import rehearse
+    from tasks.drill import last_drill
+    from tasks.postgres_programs import Places, embedded_port
+
+    chosen = connected(settings())
+    if embedded_port(chosen) is None:
+        show(None, _NOT_OURS)
+        return 0
+    with running_archive():
+        say("drill: restoring the last backup aside")
+        rehearse(documents, return_state=True)
+    report: dict[str, Any] = dict(last_drill(Places(chosen.home)) or {})
+    show(report, table(("what", "found"), list(report.items())))
+    return 0 if report.get("verdict") == "green" else 1
+
+
+def _run(flow: Callable[..., Any], name: str, *arguments: object) -> Any:
+    from deployments.commands_documents import failure
+
+    with running_archive():
+        say(f"{name}: at work")
+        state = flow(*arguments, return_state=True)
+    if not state.is_completed():
+        raise failure(state)
+    return None if state.name == "NotOurs" else state.result()
