@@ -26,13 +26,13 @@ class Server:
     """A running server; `database` makes an empty database and gives its URL."""
 
     def __init__(self, home: Path, port: int, process: subprocess.Popen[bytes]) -> None:
-        self._home, self._port = home, port
+        self.home, self.port = home, port
         self.process = process
 
     def database(self, like: str = "") -> str:
         """Make a database: empty, or a copy of another one that nobody is connected to."""
         name = f"test_{uuid.uuid4().hex}"
-        url = embedded_postgres.url(self._home, self._port, "minutier")
+        url = embedded_postgres.url(self.home, self.port, "minutier")
         template = f' TEMPLATE "{urlsplit(like).path[1:]}"' if like else ""
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"{template}'.encode())
@@ -40,14 +40,14 @@ class Server:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Server]:
+def postgres_server(*, archive: bool = False) -> Iterator[Server]:
     home = Path(tempfile.mkdtemp(prefix="minutier-postgres-"))
     home.chmod(0o755)  # the server may run as another user than the caller
     port = free_port()
     embedded_postgres.prepare(home)
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
-            embedded_postgres.command(home, port, archive=False),  # nothing in it is needed again
+            embedded_postgres.command(home, port, archive=archive),
             env=environment(),
             cwd=home / "postgres",
             stdout=log,
