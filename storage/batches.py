@@ -16,7 +16,7 @@ from storage import catalogue
 from storage.archive import Archive
 from storage.catalogue import StoredObject
 from storage.database import Connection
-from storage.files import write_durably
+from storage.files import remove, write_durably
 from storage.placing import lock_version, place, require_there
 
 FORMAT, REVOCATION_FORMAT = "minutier-evidence-batch/1", "minutier-revocation/1"
@@ -111,7 +111,7 @@ def _put(archive: Archive, token_id: str, role: str, key: str, data: bytes) -> N
     try:
         versions = [(replica.name, place(archive, replica, item, staged)) for replica in archive.replicas]
     finally:
-        staged.unlink(missing_ok=True)
+        remove(staged)
     with archive.database.transaction() as connection:
         for name, version in versions:
             catalogue.put_copy(connection, item, name, version.version_id, archive.clock())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import groupby
@@ -12,6 +11,7 @@ from minutier.events import Event
 from storage import catalogue, journal
 from storage.archive import Archive
 from storage.batches import STAGING
+from storage.files import remove
 from storage.ports import ObjectStore, ObjectVersion
 from storage.reception import quarantine
 
@@ -90,6 +90,6 @@ def clean_spool(archive: Archive) -> int:
         elif state is None:
             quarantine(archive, folder, f"unclaimed-{folder.name}")
         elif state in ("ARCHIVED", "ABANDONED"):
-            shutil.rmtree(folder)
+            remove(folder)
             dropped += 1
     return dropped
