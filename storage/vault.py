@@ -240,11 +240,12 @@ def _stage(archive: Archive, deposit: Deposit) -> list[tuple[StoredObject, Path]
         if item is None or not path.exists() or fingerprint_file(path) != fingerprint_of(item):
             if not source.is_file():
                 raise spool_altered(source.name)
-            if not sealed_before:
-                encrypt_file(source, path, recipient, expected)
-            digest = fingerprint_file(path)
-            if sealed_before and digest != expected:
-                raise spool_altered(source.name)
+            if sealed_before:
+                digest = fingerprint_file(path)
+                if digest != expected:
+                    raise spool_altered(source.name)
+            else:
+                digest = encrypt_file(source, path, recipient, expected, durable=False)
             key = object_key(deposit, role)
             item = StoredObject(deposit.archive_id, role, key, digest.sha256, digest.sha3_512, digest.size)
         staged.append((item, path))
