@@ -10,13 +10,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from minutier.errors import ServiceUnavailableError
+from storage.seam import crossing
 
 PART = ".part"
 """The end of the name of a file being written; what a killed writer left behind has it."""
@@ -27,45 +29,74 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def durable_writer(
-    path: Path, *, mode: int = 0o600, aside: Path | None = None, check: Callable[[Path], None] | None = None
+    path: Path,
+    *,
+    mode: int = 0o600,
+    aside: Path | None = None,
+    check: Callable[[Path], None] | None = None,
+    durable: bool = True,
 ) -> Iterator[BinaryIO]:
     """Write `path` through a file that takes its place only when complete and flushed; removed on any failure.
 
     That file is made in `aside` (a directory of the same file system), beside `path` without it. `check` looks at
     the complete file before it takes the name; what it raises keeps the name from being taken. Missing directories
-    are made, the last one for this user alone. `mode` is narrowed by the umask of the process.
+    are made, the last one for this user alone. `mode` is narrowed by the umask of the process. A file that can be made
+    again need not be `durable`: it is whole where it is there, but a power loss may take it.
 
     `ServiceUnavailableError`, code DISK_FULL, when there is no room; any other OSError passes as it is, for it may be
     about what the block reads. `path` is as it was before, unless only the last fsync of its directory failed.
     """
     written = (aside or path.parent) / f".{uuid.uuid4().hex}{PART}"
     try:
-        make_directories(path.parent, mode=0o700)
-        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-            # Without the pages in memory, whoever reads the file next reads the disk.
-            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        if check is not None:
-            check(written)
-        written.replace(path)
-        sync_directory(path.parent)
+        with crossing("files", "write", _named(path)):
+            make_directories(path.parent, mode=0o700)
+            with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
+                yield stream
+                stream.flush()
+                if durable:
+                    os.fsync(stream.fileno())
+                    # Without the pages in memory, whoever reads the file next reads the disk.
+                    os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            if check is not None:
+                check(written)
+        if durable:
+            move(written, path)
+        else:
+            written.replace(path)
     except OSError as error:
         if error.errno in _FULL:
             raise disk_error(error, path.parent) from error
         raise
     finally:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            written.unlink()
+        if written.exists():
+            remove(written)
 
 
 def publish(written: Path, path: Path) -> None:
     """Give a complete file its name, durably: flushed, renamed on the same file system, the directory flushed too."""
     with written.open("rb") as stream:
         os.fsync(stream.fileno())
-    written.replace(path)
-    sync_directory(path.parent)
+    move(written, path)
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file or folder another name on the same file system, durably; OSError when the disk refuses."""
+    with crossing("files", "move", _named(target)):
+        source.replace(target)
+        sync_directory(target.parent)
+
+
+def remove(path: Path) -> None:
+    """Take a file, or a folder with all that is in it, away; nothing to do when it is not there."""
+    with crossing("files", "remove", _named(path)):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _named(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:

@@ -7,7 +7,6 @@ never done twice. Staged versions are locked for a few days only, so a deposit t
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +24,7 @@ from storage.batches import lock_batch, missing_batches, store_batch
 from storage.blind import is_blind
 from storage.catalogue import Deposit, StoredObject
 from storage.database import Connection
+from storage.files import remove
 from storage.keys import encrypt_file, spool_altered
 from storage.placing import fingerprint_of, lock_version, place, require_there
 from storage.reception import SPOOL_NAMES, do_step
@@ -164,7 +164,7 @@ def attest_deposits(archive: Archive, archive_ids: Sequence[str]) -> list[Deposi
     found = _numbered(archive, archive_ids, trouble)
     for deposit in found:
         if deposit.state == "ARCHIVED":
-            shutil.rmtree(archive.spool / deposit.archive_id, ignore_errors=True)
+            remove(archive.spool / deposit.archive_id)
     return found
 
 
@@ -240,11 +240,12 @@ def _stage(archive: Archive, deposit: Deposit) -> list[tuple[StoredObject, Path]
         if item is None or not path.exists() or fingerprint_file(path) != fingerprint_of(item):
             if not source.is_file():
                 raise spool_altered(source.name)
-            if not sealed_before:
-                encrypt_file(source, path, recipient, expected)
-            digest = fingerprint_file(path)
-            if sealed_before and digest != expected:
-                raise spool_altered(source.name)
+            if sealed_before:
+                digest = fingerprint_file(path)
+                if digest != expected:
+                    raise spool_altered(source.name)
+            else:
+                digest = encrypt_file(source, path, recipient, expected, durable=False)
             key = object_key(deposit, role)
             item = StoredObject(deposit.archive_id, role, key, digest.sha256, digest.sha3_512, digest.size)
         staged.append((item, path))

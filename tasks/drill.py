@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tarfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -88,7 +89,7 @@ def drill(archive: Archive, *, documents: int = 20) -> DrillReport | None:
         try:
             with _restored(places, backup) as url:
                 report = _compare(archive, replace(report, backup=backup.name, trouble=""), url, started, documents)
-        except (MinutierError, OSError, psycopg.Error, tarfile.TarError) as error:
+        except (MinutierError, OSError, EOFError, zlib.error, psycopg.Error, tarfile.TarError) as error:
             report = replace(report, backup=backup.name, trouble=str(error))
     text = json.dumps(report.as_dict(), indent=2)
     write_durably(places.drills / f"{at:%Y%m%dT%H%M%SZ}.json", text.encode())

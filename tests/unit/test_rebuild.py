@@ -12,6 +12,7 @@ from minutier.report import Verdict
 from minutier.trust import load_trust
 from minutier.verify import verify
 from storage import catalogue, journal, proofs, reading, renewal, segments
+from storage.abandoning import abandon
 from storage.bootstrap import open_archive, rebuild_sources
 from storage.keys import KeyRing
 from storage.memory import MemoryStore
@@ -51,9 +52,7 @@ def everything(rig):
     keep_journal(archive)
     # Refused, abandoned, sent twice, on their way, waiting.
     rig.deliver(b"announced otherwise", "R-bad", expected={"sha256": "00" * 32})
-    given_up = rig.deliver(b"given up", "R-given-up")
-    with archive.database.transaction() as connection:
-        connection.execute("UPDATE deposit SET state = 'ABANDONED' WHERE archive_id = %s", (given_up.archive_id,))
+    abandon(archive, rig.deliver(b"given up", "R-given-up").archive_id, "sent by mistake")
     rig.deposit(
         b"sent again after it was given up", "R-given-up", lifecycle_class="long", metadata={"holder": "é \u2028"}
     )
