@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks import through_prefect
 from benchmarks.rendition import papers
 from benchmarks.rig import Journey, Rig, deposit, load_average, machine, running, say, scratch
-from deployments import embedded_postgres
+from tasks import postgres_programs
 
 BATCHES = (1, 10, 100)
 BASELINE = "baseline_deposit.sh: openssl dgst ×2, openssl cms, openssl ts, cp ×2 + sync + cmp, psql; one token each"
@@ -139,7 +139,7 @@ class Script:
 
     def _call(self, files: list[Path]) -> None:
         command = ["bash", str(_SCRIPT), str(self._work), self._url, *map(str, files)]
-        environment = dict(os.environ) | {"PSQL": str(embedded_postgres.program("psql"))}
+        environment = dict(os.environ) | {"PSQL": str(postgres_programs.program("psql"))}
         subprocess.run(command, env=environment, check=True, timeout=3600)
 
 

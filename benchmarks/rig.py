@@ -29,6 +29,7 @@ from storage.dev_ca import DevelopmentCa
 from storage.reception import Delivery, receive
 from storage.sealing import seal_deposit, stamp_batch
 from storage.settings import load_settings
+from tasks import postgres_programs
 from tasks.rendering import render_deposit
 from tasks.screening import screen_deposit
 from tasks.sealing import software
@@ -110,7 +111,7 @@ def running(directory: Path) -> Iterator[Rig]:
             "postgresql",
             home,
             server,
-            embedded_postgres.environment(),
+            postgres_programs.environment(),
             place,
             lambda: embedded_postgres.ready(home, port) is None,
         ),

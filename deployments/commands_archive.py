@@ -23,7 +23,6 @@ _TO_COME = {
     "purge": "destroy what its lifecycle class allows",
     "hold": "put a document under legal hold",
     "release": "release a legal hold",
-    "rebuild": "rebuild the catalogue from the stores",
 }
 
 

@@ -44,12 +44,14 @@ def down() -> None:
 @app.command()
 def status() -> int:
     """Show each service, its address and its health."""
-    from deployments import instance
+    from deployments import instance, recovery
 
     found = instance.status(settings())
     healthy = bool(found) and all(item.health == "healthy" for item in found)
     if waiting := instance.waiting(settings()):
         say(waiting)
+    if kept := recovery.summary(settings()):
+        say(kept)
     show([item.as_dict() for item in found], _status_table(found))
     return 0 if healthy else 3
 

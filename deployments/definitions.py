@@ -11,7 +11,9 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
+from flows.backup import back_up
 from flows.deposit import deposit_documents
+from flows.drill import rehearse
 from flows.intake import take_feed
 from flows.integrity import sweep_archive
 from flows.renewal import renew_evidence
@@ -57,6 +59,18 @@ DEFINITIONS = (
     Definition(
         sweep_archive, "nightly", "Re-reads every copy, heals damaged ones, reports.",
         "0 2 * * *", 1, ("integrity",), {"budget_seconds": 7200},
+    ),
+    Definition(
+        back_up, "nightly", "Takes a base backup of the embedded database, keeps seven days of them.",
+        "0 1 * * *", 1, ("backup",), {"base": True},
+    ),
+    Definition(
+        back_up, "log", "Copies elsewhere what the embedded database has logged since, where backup_dir is set.",
+        "*/10 * * * *", 1, ("backup",), {"base": False},
+    ),
+    Definition(
+        rehearse, "weekly", "Restores the last backup aside, and compares it with life.",
+        "0 4 * * 6", 1, ("backup", "drill"), {"documents": 20},
     ),
     Definition(
         renew_evidence, "weekly", "Renews time-stamps and hash trees before what they rest on ends.",

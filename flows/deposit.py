@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from minutier.errors import MinutierError, ServiceUnavailableError
+from tasks.keeping import keep_segments
 from tasks.prefect_step import Ticket
 from tasks.rendering import render_document
 from tasks.reporting import check_stores, publish_deposits
@@ -48,9 +49,12 @@ def deposit_documents(title: str, tickets: list[Ticket]) -> State[Any]:
     stored = store_document.map(with_token(ready))
     committing: State[Any] = commit_documents(title, arrived(stored), return_state=True)
     locked = lock_document.map(arrived(stored))
-    attesting: State[Any] = attest_documents(title, arrived(locked), return_state=True)
+    in_place = arrived(locked)
+    # Told "archived" only once the stores alone could give it all back, whatever becomes of the database.
+    keeping: State[Any] = keep_segments(return_state=True)
+    attesting: State[Any] = attest_documents(title, in_place if keeping.is_completed() else [], return_state=True)
 
-    trouble = first_failure(screened, rendered, sealed, stored, locked) or expected(committing, attesting)
+    trouble = first_failure(screened, rendered, sealed, stored, locked) or expected(committing, keeping, attesting)
     return final_state(publish_deposits(title, tickets), trouble, no_token=error_of(stamping))
 
 

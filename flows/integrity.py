@@ -1,6 +1,7 @@
 """The nightly sweep: try every lock, re-read every copy, heal a bad one from a good one, report.
 
-Then the revocation data of time-stamps is completed: what their authorities published since.
+Then the revocation data of time-stamps is completed: what their authorities published since; and what the database
+alone knew by then goes to the stores.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from tasks.keeping import keep_checkpoint
 from tasks.reporting import publish_sweep
 from tasks.revoking import complete_revocation
 from tasks.sweeping import find_late_locks, probe_stores, sweep_copies
@@ -25,6 +27,7 @@ def sweep_archive(budget_seconds: int = 2 * 3600) -> State[Any]:
     report = sweep_copies(timedelta(seconds=budget_seconds))
     publish_sweep(report)
     time_stamps = complete_revocation()
+    keep_checkpoint()
     sentence = f"{report.copies} copies read, {report.healed} healed, {report.unhealed + report.unreachable} bad"
     if time_stamps.alarm:
         return Failed(

@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.deposit import deposit_documents
+from tasks.keeping import keep_segments
 from tasks.resuming import find_waiting
 
 
@@ -18,6 +19,7 @@ def resume_waiting(left_behind: bool = False) -> State[Any]:
 
     `left_behind` takes up also what stopped for any other reason: less often, for it may need a person.
     """
+    keep_segments()
     tickets = find_waiting(left_behind=left_behind)
     if not tickets:
         return Completed(message="nothing waits")

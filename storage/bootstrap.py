@@ -10,16 +10,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from psycopg.types.json import Jsonb
 
 from minutier.certificates import load_crl
-from minutier.errors import BadInputError, ServiceUnavailableError
+from minutier.errors import BadInputError, PolicyRefusedError, ServiceUnavailableError
 from minutier.events import Event
 from minutier.trust import load_trust
 from storage import journal, seal_keys
 from storage.archive import Archive, system_clock
 from storage.database import Database
-from storage.dev_ca import DevelopmentCa, authority_of
+from storage.dev_ca import JOURNAL_NAME, DevelopmentCa, authority_of
 from storage.dev_keys import SECOND_FOLDER, second_authority_of
 from storage.evidence_store import adopt_whole_records
 from storage.key_acts import loader, places_of, require_acceptable
@@ -27,10 +28,12 @@ from storage.keys import KeyRing
 from storage.parse import open_store
 from storage.ports import ObjectStore
 from storage.probe import ProbeReport, probe
+from storage.rebuild import Sources
 from storage.revocation_source import RevocationSource
 from storage.safes import create_safe
 from storage.seal_keys import SEAL, SECOND
 from storage.sealer import Sealer
+from storage.segments import PREFIX
 from storage.settings import Settings, load_settings
 from storage.signers import load_journal_key
 from storage.tsa import TimestampAuthorities
@@ -126,6 +129,7 @@ def _open_replicas(settings: Settings, database: Database) -> Iterator[ObjectSto
     """
     with database.transaction() as connection:
         known = {row["name"]: row["spec"] for row in connection.execute("SELECT name, spec FROM replica")}
+    new = not known
     for name, spec, credentials in replica_specs(settings):
         if known.get(name, spec) != spec:
             raise BadInputError(
@@ -134,9 +138,44 @@ def _open_replicas(settings: Settings, database: Database) -> Iterator[ObjectSto
                 remedy=f"Put the old address back. If the store was moved or replaced: minutier store create {name}",
             )
         store = open_store(spec, name, credentials, create=name not in known)
+        if new:
+            _require_no_archive(store)
         if name not in known:
             _record_replica(database, name, spec, system_clock())
         yield store
+
+
+def _require_no_archive(store: ObjectStore) -> None:
+    """Refuse an empty catalogue before a store that holds the journal of an archive: a second journal would begin."""
+    if next(iter(store.list_objects(PREFIX)), None) is not None:
+        raise PolicyRefusedError(
+            "CATALOGUE_LOST",
+            f"The database is new, and {store.name} holds the journal of an archive.",
+            remedy="Make the catalogue again from the stores: minutier rebuild --into DATABASE_URL (infra/restore.md)",
+        )
+
+
+def rebuild_sources(settings: Settings) -> Sources:
+    """Open what a rebuild reads, without any database: stores as they are, keys, and the anchors that judge.
+
+    Raises BadInputError (`JOURNAL_KEY`) when the trust directory has no key of the journal.
+    """
+    trust, pki = load_trust(settings.trust_dir), places_of(settings).pki
+    own = [key for key in trust.journal_keys if key.name == JOURNAL_NAME]
+    if not own:
+        raise BadInputError(
+            "JOURNAL_KEY",
+            f"{settings.trust_dir} has no journal.vkey of this archive.",
+            remedy="Restore the trust directory: without that key, nothing shows that a segment is the archive's.",
+        )
+    lists = (pki / "root.crl", pki / SECOND_FOLDER / "root.crl")
+    return Sources(
+        stores=tuple(open_store(spec, name, credentials) for name, spec, credentials in replica_specs(settings)),
+        keys=KeyRing(settings.home / "keys"),
+        journal_key=ed25519.Ed25519PublicKey.from_public_bytes(own[0].public),
+        trust=trust,
+        crls=tuple(load_crl(path.read_bytes()) for path in lists if path.exists()),
+    )
 
 
 def replica_specs(settings: Settings) -> Iterator[tuple[str, str, Path | None]]:

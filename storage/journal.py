@@ -68,6 +68,7 @@ def append_all(
 def _values(
     event: Event, at: datetime, archive_id: str, safe: str, details: Mapping[str, str | int] | None
 ) -> tuple[object, ...]:
+    at = at.replace(microsecond=0)  # as the entry says it: nothing of the row is in the database alone
     entry = encode_entry(
         event, event_uuid=str(uuid.uuid4()), at=at, actor=ACTOR, archive_id=archive_id, safe=safe, details=details
     )

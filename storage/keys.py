@@ -29,7 +29,7 @@ from storage.files import durable_writer, move, remove, sync_directory, write_du
 from storage.seam import crossing
 from storage.signers import read_secret
 
-_ESCROW = "escrow.age-key"
+_ESCROW, _ARCHIVE = "escrow.age-key", "archive.age-key"
 
 
 class KeyRing:
@@ -73,6 +73,25 @@ class KeyRing:
     def create_escrow_key(self) -> str:
         """Make the escrow key once; gives its age recipient. Its file belongs elsewhere, offline, once it is made."""
         return _made_once(self._directory / _ESCROW)
+
+    def create_archive_key(self) -> str:
+        """Make the archive's own key once; gives its age recipient. Ledgers of the journal are encrypted to it."""
+        return _made_once(self._directory / _ARCHIVE)
+
+    def open_ledger(self, data: bytes) -> bytes:
+        """Decrypt a ledger with the archive's own key, the escrow key where it is here, or the identities held.
+
+        Raises IntegrityFailureError: `KEYS_MISSING` when there is none, `KEY_DOES_NOT_OPEN`, `CIPHERTEXT_ALTERED`.
+        """
+        files = [path for path in (self._directory / _ARCHIVE, self._directory / _ESCROW) if path.exists()]
+        holders = (*self._identities, *(_identity(path) for path in files))
+        if not holders:
+            raise IntegrityFailureError(
+                "KEYS_MISSING",
+                f"The keys directory has no {_ARCHIVE}, and no escrow key: nothing opens the ledgers of the journal.",
+                remedy="Restore the keys directory from its backup.",
+            )
+        return decrypt_bytes(data, holders)
 
     def held_here(self) -> set[str]:
         """Give the recipients whose private half is a file of this directory."""

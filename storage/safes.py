@@ -110,7 +110,7 @@ def create_safe(
         if recipients:
             chosen = client_recipients(archive, recipients, given)
         else:
-            found = given or _house_escrow(connection) or archive.keys.create_escrow_key()
+            found = given or house_escrow(connection) or archive.keys.create_escrow_key()
             require_x25519([found])
             chosen = Recipients(host=(archive.keys.create_safe_key(name),), escrow=(found,))
         connection.execute(
@@ -180,7 +180,7 @@ def require_x25519(recipients: Sequence[str]) -> None:
         )
 
 
-def _house_escrow(connection: Connection) -> str | None:
+def house_escrow(connection: Connection) -> str | None:
     """Give the escrow of the oldest safe: made with the first one; afterwards its file may be kept elsewhere."""
     row = connection.execute(
         "SELECT r.recipient FROM safe_recipient r JOIN safe s ON s.name = r.safe WHERE r.holder = 'escrow'"

@@ -26,6 +26,7 @@ LISTS = ("replicas", "replica_credentials", "tsa_urls", "crls", "revocation_host
 _HTTP = ("http://", "https://")
 FILES = (
     "prefect_auth_file", "seal_certificate", "seal_key", "seal_passphrase_file", "seal_pkcs11_module", "seal_pin_file",
+    "backup_dir",
 )  # fmt: skip
 _DEVICE = ("seal_pkcs11_module", "seal_pkcs11_token", "seal_pkcs11_label", "seal_pin_file")
 REPLICA = re.compile(r"dir:.+|s3\+https?://[^/\s@]+/[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -74,6 +75,10 @@ class Settings(BaseModel):
     """A second, post-quantum seal in a file of its own (docs/format/seal-v1.md §4)."""
     escrow_recipient: str | None = None
     """age recipient that new safes get as their escrow: its private half is then never made here."""
+    backup_dir: Path | None = None
+    """Where backups of the embedded database go besides the home: a directory of another disk or machine."""
+    backup_recipient: str | None = None
+    """age recipient that they are encrypted to there."""
     max_document_bytes: int = Field(default=2**30, ge=1, le=2**40)
     staging_days: int = Field(default=7, ge=1, le=90)
     """Days of the first lock, before the lock of the class replaces it."""
@@ -127,7 +132,7 @@ class Settings(BaseModel):
                 raise ValueError(f"{url!r} must start with http:// or https://")
         return value
 
-    @field_validator("escrow_recipient")
+    @field_validator("escrow_recipient", "backup_recipient")
     @classmethod
     def _recipient(cls, value: str | None) -> str | None:
         try:

@@ -12,10 +12,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 
 from deployments import embedded_postgres
+from tasks.postgres_programs import environment
 
 START_SECONDS = 60
 
@@ -24,27 +26,29 @@ class Server:
     """A running server; `database` makes an empty database and gives its URL."""
 
     def __init__(self, home: Path, port: int, process: subprocess.Popen[bytes]) -> None:
-        self._home, self._port = home, port
+        self.home, self.port = home, port
         self.process = process
 
-    def database(self) -> str:
+    def database(self, like: str = "") -> str:
+        """Make a database: empty, or a copy of another one that nobody is connected to."""
         name = f"test_{uuid.uuid4().hex}"
-        url = embedded_postgres.url(self._home, self._port, "minutier")
+        url = embedded_postgres.url(self.home, self.port, "minutier")
+        template = f' TEMPLATE "{urlsplit(like).path[1:]}"' if like else ""
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(f'CREATE DATABASE "{name}"{template}'.encode())
         return url.replace("/minutier?", f"/{name}?")
 
 
 @contextmanager
-def postgres_server() -> Iterator[Server]:
+def postgres_server(*, archive: bool = False) -> Iterator[Server]:
     home = Path(tempfile.mkdtemp(prefix="minutier-postgres-"))
     home.chmod(0o755)  # the server may run as another user than the caller
     port = free_port()
     embedded_postgres.prepare(home)
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
-            embedded_postgres.command(home, port),
-            env=embedded_postgres.environment(),
+            embedded_postgres.command(home, port, archive=archive),
+            env=environment(),
             cwd=home / "postgres",
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -96,9 +96,12 @@ def carry(archive: Archive, archive_ids: Sequence[str]) -> list[Deposit]:
 
 @contextmanager
 def make_rig(
-    database_url: str, folder: Path, stores: Callable[[ManualClock], Sequence[ObjectStore]] | None = None
+    database_url: str,
+    folder: Path,
+    stores: Callable[[ManualClock], Sequence[ObjectStore]] | None = None,
+    home: Path | None = None,
 ) -> Iterator[Rig]:
-    home = folder / "home"
+    home = home or folder / "home"
     clock = ManualClock(datetime.now(UTC).replace(microsecond=0))
     settings = load_settings(home, {"MINUTIER_DATABASE_URL": database_url, "MINUTIER_TSA_URLS": "http://tsa.test/"})
     opened = open_archive(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import hashlib
 import io
 import re
@@ -25,12 +26,16 @@ from minutier import (
     kit,
     merkle,
     proof,
+    segment,
     timestamp,
 )
 from minutier.events import ENTRY_FORMAT, Event, encode_entry
 from minutier.fingerprint import fingerprint_bytes
 from minutier.manifest import FORMAT, Description, Part, encode_manifest
+from storage import ledger
 from storage.catalogue import Deposit
+from storage.comparison import TRANSIENT
+from storage.segments import OWNERS, ROLE, segment_key
 from storage.vault import _attestation
 from tasks.bordereau import COLUMNS, MANIFEST, read_batch
 from tests.support.pki import make_info
@@ -198,6 +203,39 @@ def test_the_checkpoint():
     assert f"{text}\n".encode() == note
     assert f"SHA-256: `{hashlib.sha256(note).hexdigest()}`" in page("checkpoint")
     assert checkpoint.verify_checkpoint(note, [key, witness]).size == 2
+
+
+def segment_file() -> bytes:
+    secret = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    after = segment.chain_after(segment.START, entries()).hex()
+    head = segment.Head(
+        1, 1, 2, segment.START.hex(), after, "", hashlib.sha256(b"a ledger").hexdigest(), 7, "2026-11-23T10:00:10Z"
+    )
+    return segment.encode_segment(head, entries(), secret.sign)
+
+
+def test_the_segment():
+    (text,) = blocks("segment")
+    assert f"{text}\n".encode() == segment_file()
+    assert f"SHA-256: `{hashlib.sha256(segment_file()).hexdigest()}`" in page("segment")
+    members = page("segment").partition("## 1")[2].partition("## 2")[0]
+    named = {
+        name for first in re.findall(r"^\| (`.*?`) \|", members, re.MULTILINE) for name in re.findall(r"`(\w+)`", first)
+    }
+    assert named == {"format", *segment.Head.__slots__}
+    assert f"`{segment.FORMAT}`" in page("segment")
+
+
+def test_the_ledger():
+    told = ledger.told_by_record(manifest(), "", None)
+    section = page("segment").partition("## 3")[2].partition("## 4")[0]
+    columns = re.findall(r"^\| `deposit` \| (.*?) \|", section, re.MULTILINE)
+    assert {name for each in columns for name in re.findall(r"`(\w+)`", each)} == set(told)
+    assert ledger.encode(7, []) == gzip.compress(b'{"format":"minutier-ledger/1","number":7}\n', 6, mtime=0)
+    assert f'"format":"{ledger.FORMAT}"' in section
+    assert all(f"`{name}`" in section for name in TRANSIENT)
+    assert segment_key(1, ROLE).replace("1", "N").replace("0", "N") in page("segment")
+    assert str(OWNERS) in section
 
 
 def test_the_evidence_record():

@@ -1,4 +1,4 @@
-"""Runs a program as another user: `python -m deployments.unprivileged UID PROGRAM ARGUMENT…`, called as root.
+"""Runs a program as another user: `python -m tasks.unprivileged UID PROGRAM ARGUMENT…`, called as root.
 
 PostgreSQL refuses to run as root. The user it gets instead may have no way through the directories above the
 instance or above the Python environment (a home of mode 0700). Widening those directories would change the machine
@@ -60,7 +60,7 @@ def as_user(uid: int | None, command: list[str]) -> list[str]:
     """Give the command that runs `command` as `uid`; unchanged for None (the caller's own user)."""
     if uid is None:
         return command
-    return [sys.executable, "-P", "-m", "deployments.unprivileged", str(uid), *command]
+    return [sys.executable, "-P", "-m", "tasks.unprivileged", str(uid), *command]
 
 
 def may_pass(uid: int, path: Path) -> bool:

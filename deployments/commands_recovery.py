@@ -1,0 +1,121 @@
+"""Commands for the day that the database is lost: backups, their rehearsal, and the rebuild from the stores alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deployments.cli import app, running_archive, say, settings, show, table
+from minutier.errors import MinutierError, ServiceUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from storage.comparison import Comparison
+    from storage.settings import Settings
+
+_NOT_OURS = "The catalogue is in a server of your own: so are its backups."
+
+
+@app.command()
+def rebuild(
+    into: Annotated[str, typer.Option(help="URL of an empty database: postgresql://USER@HOST:PORT/NAME")],
+    compare: Annotated[bool, typer.Option(help="compare with the live database, when it answers")] = True,
+) -> int:
+    """Make catalogue and journal again from the stores and the keys alone, then compare with the live database."""
+    from storage.bootstrap import rebuild_sources
+    from storage.rebuild import rebuild as make
+
+    chosen = settings()
+    report = make(rebuild_sources(chosen), into, datetime.now(UTC), say)
+    found = _compare(chosen, into) if compare else None
+    value: dict[str, Any] = report.as_dict() | {"comparison": found.as_dict() if found else None}
+    show(value, _words(value, found))
+    return 0 if not report.findings and not report.silent and (found is None or found.equal) else 1
+
+
+def _compare(chosen: Settings, into: str) -> Comparison | None:
+    """Compare with the live database; None, with a word of why, when there is none that answers."""
+    from deployments.instance import connected
+    from storage.comparison import compare as side_by_side
+
+    try:
+        live = connected(chosen).database_url or ""
+        return side_by_side(live, into, say) if live != into else None
+    except ServiceUnavailableError as error:
+        _not_compared(error)
+        return None
+
+
+def _not_compared(error: MinutierError) -> None:
+    say(f"Not compared: {error.message}")
+
+
+def _words(report: dict[str, Any], found: Comparison | None) -> str:
+    names = ("segments", "last_entry", "rows", "documents", "seals", "copies", "checkpoint")
+    parts = [table(("made", "figure"), [(name, report[name]) for name in names])]
+    parts += [f"{name} did not answer: its copies were not looked at." for name in report["silent"]]
+    if report["findings"]:
+        rows: list[tuple[object, ...]] = [(each["code"], each["about"], each["message"]) for each in report["findings"]]
+        parts.append(table(("finding", "about", "what"), rows))
+    if found is None:
+        return "\n\n".join([*parts, "There was no live database to compare with."])
+    counted: list[tuple[object, ...]] = [
+        (each.table, each.rows, each.equal, each.different, each.missing, each.extra, each.later)
+        for each in found.tables
+    ]
+    parts.append(table(("table", "rows", "equal", "different", "missing", "extra", "later"), counted))
+    parts += [f"- {name} is not compared: {why}" for name, why in _left_out(found)]
+    if any(each.later for each in found.tables):
+        parts.append("Rows that are `later` changed after the last segment: `minutier sweep` keeps the journal up.")
+    return "\n\n".join([*parts, "Equal, to the last row." if found.equal else "NOT equal."])
+
+
+def _left_out(found: Comparison) -> list[tuple[str, str]]:
+    value = found.as_dict()
+    return [*value["transient"].items(), *value["not_compared"].items()]
+
+
+@app.command()
+def backup(base: Annotated[bool, typer.Option(help="take a base backup too")] = True) -> None:
+    """Back up the embedded database now, and copy elsewhere what is new."""
+    from flows.backup import back_up
+
+    report = _run(back_up, "backup", base)
+    words = table(("what", "figure"), list(report.items())) if report else _NOT_OURS
+    show(report, words)
+
+
+@app.command()
+def drill(
+    documents: Annotated[int, typer.Option(help="documents to verify, taken at random", min=0, max=100_000)] = 20,
+) -> int:
+    """Restore the last backup of the embedded database aside, and compare it with life."""
+    from deployments.instance import connected
+    from flows.drill import rehearse
+    from tasks.drill import last_drill
+    from tasks.postgres_programs import Places, embedded_port
+
+    chosen = connected(settings())
+    if embedded_port(chosen) is None:
+        show(None, _NOT_OURS)
+        return 0
+    with running_archive():
+        say("drill: restoring the last backup aside")
+        rehearse(documents, return_state=True)
+    report: dict[str, Any] = dict(last_drill(Places(chosen.home)) or {})
+    show(report, table(("what", "found"), list(report.items())))
+    return 0 if report.get("verdict") == "green" else 1
+
+
+def _run(flow: Callable[..., Any], name: str, *arguments: object) -> Any:
+    from deployments.commands_documents import failure
+
+    with running_archive():
+        say(f"{name}: at work")
+        state = flow(*arguments, return_state=True)
+    if not state.is_completed():
+        raise failure(state)
+    return None if state.name == "NotOurs" else state.result()

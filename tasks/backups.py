@@ -1,0 +1,157 @@
+"""Backups of the embedded PostgreSQL: whole copies beside the archived log, seven days of them, and copies elsewhere.
+
+With a base backup and the log since, the cluster comes back as it was up to a minute ago (infra/restore.md). The
+engine behind it is PostgreSQL's own: pg_basebackup, pg_archivecleanup.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from minutier.events import format_time
+from storage.files import durable_writer, sync_directory, write_durably
+from storage.keys import encrypt_file
+from storage.settings import Settings
+from tasks.postgres_programs import BACKUP_ROLE, Places, embedded_port, run
+
+KEPT = timedelta(days=7)
+_NOTE = "backup.json"
+_NAME = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A base backup: its directory, when it began, the first segment of the log that it needs, its size in bytes."""
+
+    name: str
+    started_at: datetime
+    first_wal: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """What a run did: the backup that it took, how many old ones it removed, how many files went elsewhere."""
+
+    taken: Backup | None
+    removed: tuple[str, ...]
+    shipped: int
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the report as JSON values."""
+        taken = asdict(self.taken) | {"started_at": format_time(self.taken.started_at)} if self.taken else None
+        return {"taken": taken, "removed": list(self.removed), "shipped": self.shipped}
+
+
+def back_up(settings: Settings, now: datetime, *, base: bool = True) -> BackupReport | None:
+    """Take a base backup unless `base` is false, remove what is older than a week, copy elsewhere what is new.
+
+    None when the catalogue is in a server of your own, whose backups are yours. Raises ServiceUnavailableError
+    (`BACKUP_FAILED`, `DISK_FULL`): nothing older was removed then.
+    """
+    port = embedded_port(settings)
+    if port is None:
+        return None
+    places = Places(settings.home)
+    taken = _take(places, port, now) if base else None
+    removed = tuple(prune(places, now)) if base else ()
+    return BackupReport(taken, removed, ship(settings, now))
+
+
+def backups(places: Places) -> list[Backup]:
+    """Give the whole base backups, the oldest first."""
+    return [_read(note) for note in sorted(places.base.glob(f"*/{_NOTE}"))]
+
+
+def newest(places: Places) -> Backup | None:
+    """Give the last base backup, None when there is none."""
+    return next(reversed(backups(places)), None)
+
+
+def _take(places: Places, port: int, now: datetime) -> Backup:
+    name = now.astimezone(UTC).strftime(_NAME)
+    folder, aside = places.base / name, places.base / f".{name}.part"
+    for left in places.base.glob(".*.part"):
+        shutil.rmtree(left)
+    url = places.url(port, BACKUP_ROLE, "")
+    # -X stream: with the log written meanwhile, so that this copy comes back even alone.
+    arguments = ["-d", url, "-D", str(aside), "-F", "t", "-z", "-X", "stream", "-c", "fast", "--no-password"]
+    run(["pg_basebackup", *arguments], "BACKUP_FAILED", directory=places.base)
+    size = sum(path.stat().st_size for path in aside.iterdir())
+    note = {"started_at": format_time(now), "first_wal": _first_wal(aside / "base.tar.gz"), "size": size}
+    write_durably(aside / _NOTE, json.dumps(note).encode())
+    aside.replace(folder)
+    sync_directory(places.base)
+    return _read(folder / _NOTE)
+
+
+def _first_wal(archive: Path) -> str:
+    """Read in the label of a base backup where its log begins."""
+    with tarfile.open(archive, "r:gz") as tar:
+        for member in tar:
+            if member.name == "backup_label" and (stream := tar.extractfile(member)) is not None:
+                return stream.readline().decode().partition("file ")[2].rstrip(")\n")
+    raise RuntimeError(f"{archive} has no backup_label")
+
+
+def _read(note: Path) -> Backup:
+    value = json.loads(note.read_bytes())
+    return Backup(note.parent.name, datetime.fromisoformat(value["started_at"]), value["first_wal"], value["size"])
+
+
+def prune(places: Places, now: datetime) -> Iterator[str]:
+    """Remove base backups that no point of the last seven days needs, and the log before the oldest that stays.
+
+    The newest one that is older than a week stays: the first hours of the week begin with it.
+    """
+    every = backups(places)
+    old = [each for each in every if now - each.started_at > KEPT][:-1]
+    for each in old:
+        shutil.rmtree(places.base / each.name)
+        yield each.name
+    if kept := every[len(old) :]:
+        arguments = ["-x", ".gz", str(places.wal), kept[0].first_wal]
+        run(["pg_archivecleanup", *arguments], "BACKUP_FAILED", directory=places.wal)
+
+
+def ship(settings: Settings, now: datetime) -> int:
+    """Copy to `backup_dir` what is not there yet, encrypted where `backup_recipient` is set; gives how many files.
+
+    What is no longer kept here is removed there a week after it was written, and never while there is no base backup
+    here: a home that was lost and made anew must not empty the place that its backups are in.
+    """
+    places, target = Places(settings.home), settings.backup_dir
+    if target is None:
+        return 0
+    source = places.wal.parent
+    recipient, ending = settings.backup_recipient, ".age" if settings.backup_recipient else ""
+    paths = [path for path in (*places.wal.glob("*.gz"), *places.base.glob("[0-9]*/*")) if path.is_file()]
+    wanted = {target / f"{path.relative_to(source)}{ending}": path for path in sorted(paths)}
+    shipped = 0
+    for copy, path in wanted.items():
+        if copy.exists():
+            continue
+        if recipient:
+            encrypt_file(path, copy, recipient)
+        else:
+            with path.open("rb") as stream, durable_writer(copy) as writer:
+                shutil.copyfileobj(stream, writer)
+        shipped += 1
+    if newest(places) is not None:
+        _remove_old(target, wanted.keys(), now - KEPT)
+    return shipped
+
+
+def _remove_old(target: Path, wanted: Collection[Path], before: datetime) -> None:
+    for copy in [*target.glob("wal/*"), *target.glob("base/*/*")]:
+        if copy not in wanted and copy.stat().st_mtime < before.timestamp():
+            copy.unlink()
+    for folder in target.glob("base/*"):
+        if not any(folder.iterdir()):
+            folder.rmdir()
