@@ -128,7 +128,7 @@ def test_an_attestation_is_the_same_bytes_each_time(rig, command, tmp_path):
     assert (tmp_path / "second" / f"{found.archive_id}.attestation.json").read_bytes() == body
     assert (tmp_path / "second" / f"{found.archive_id}.attestation.json.p7s").read_bytes() == seal
     assert json.loads(body)["archive_id"] == found.archive_id
-    check_seal(seal, body, rig.archive.roots, rig.clock())
+    check_seal(body, seal, rig.archive.roots, rig.clock())
     assert command("attestation", found.archive_id, "-o", tmp_path / "nowhere")[0] == 2
     assert command("attestation", rig.deliver(b"live", "R-2").archive_id, "-o", tmp_path)[0] == 2
 
