@@ -121,7 +121,9 @@ def attest_deposit(archive: Archive, archive_id: str) -> Deposit:
 
         def deliver(connection: Connection) -> dict[str, str | int]:
             connection.execute(
-                "INSERT INTO outbox (archive_id, body, seal, created_at) VALUES (%s, %s, %s, %s)",
+                # Another worker may have been faster: the state then says so, and this transaction is undone.
+                "INSERT INTO outbox (archive_id, body, seal, created_at) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT DO NOTHING",
                 (archive_id, body, sealed.signature, now),
             )
             return {"attestation_sha256": hashlib.sha256(body).hexdigest(), **sealed.journaled(connection)}

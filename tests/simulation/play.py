@@ -1,10 +1,11 @@
-"""Plays one schedule: delivers documents until they are archived, breaks what the schedule says, checks the promises."""
+"""Plays one schedule: delivers documents until they are archived, breaks what it says, checks the promises."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 import uuid
+import zlib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,16 +17,20 @@ from storage.abandoning import abandon
 from storage.collector import clean_spool, collect_strays
 from storage.memory import _Entry
 from storage.ports import LockState, ObjectVersion
-from storage.reception import Delivery, receive
+from storage.reception import Delivery, current, receive
 from storage.sweep import sweep
 from tests.simulation.promises import Delivered, broken_at_the_end, broken_now
-from tests.simulation.schedule import CRASH, ERROR, JUMPS, Event, Schedule, Seen
+from tests.simulation.schedule import CRASH, ERROR, JUMPS, PLANTS, Event, Schedule, Seen
 from tests.simulation.world import World
 from tests.support.rig import carry
 
 _MOST_ATTEMPTS = 8
 _LASTING = {"put", "extend_lock", "delete_version", "write", "move", "remove"}
-_OWNERS = ("demo", "town")
+_SAFES = ("demo", "town")
+
+
+def _nothing(_call: seam.Call) -> None:
+    """Let a call of the simulation itself pass: it is no call of the worker that is played."""
 
 
 class Killed(BaseException):
@@ -58,7 +63,7 @@ class _Play:
         for event in schedule.events:
             self.due[event.attempt, event.number, event.moment].append(event)
         self.played = Played(schedule)
-        self.dead = self.inside = False
+        self.dead = self.lost = False
         self.xmax = 0
 
     def run(self) -> Played:
@@ -70,21 +75,39 @@ class _Play:
             self.world.right_clocks()
             self._note(broken_now(self.world, self.case))
             self.world.time.advance(60)
-        if not archived and not self.played.broken:
+        if not archived and not self.played.broken and self._needs_a_remedy():
             archived = self._mend()
         if not archived:
             self._note(["P2 it can be neither completed nor abandoned"])
         elif not self.played.broken:
+            # What it costs is a fifth of a run: it is done for one schedule in four, always the same ones.
+            if zlib.crc32(str(self.schedule).encode()) % 4 == 0 or not self.schedule.events:
+                self._send_once_more()
             self._note(broken_at_the_end(self.world, self.case))
         return self.played
+
+    def _send_once_more(self) -> None:
+        before = list(self.ids.values())
+        try:
+            archived = self._carry_all(self._deliver_all(again=True))
+        except MinutierError as error:
+            self._note([f"P3 sent once more: {error.code}"])
+            return
+        if list(self.ids.values()) != before or not archived:
+            self._note(["P3 sent once more, it is another entry"])
+        self._note(broken_now(self.world, self.case))
 
     def _attempt(self) -> bool:
         self.dead = False
         self.played.seen.append([])
         try:
             with seam.installed(self._hook):
-                return self._carry_all(self._deliver_all())
+                return self._carry_all(self._deliver_all(again=self.schedule.again))
         except (Killed, MinutierError):
+            return False
+        except FileNotFoundError as error:
+            if not self.lost:  # files that vanish under the hands of a worker are no mistake of its own
+                self._note([f"P2 {error}"])
             return False
         except Exception as error:  # noqa: BLE001 - whatever else comes out of the archive is a finding
             self._note([f"P2 {type(error).__name__} is no error of the archive: {error}"])
@@ -92,13 +115,20 @@ class _Play:
         finally:
             self.played.attempts += 1
 
-    def _deliver_all(self) -> list[str]:
+    def _deliver_all(self, *, again: bool = False) -> list[str]:
+        """Send what was not acknowledged, or was abandoned meanwhile; `again`: everything."""
+        ended = {archive_id for archive_id in self.ids.values() if self._is_abandoned(archive_id)}
         for reference, data in self.case.data.items():
-            self.ids[reference] = self._deliver(reference, data)
+            if again or self.ids.get(reference) in {None, *ended}:
+                self.ids[reference] = self._deliver(reference, data)
         return list(self.ids.values())
 
+    def _is_abandoned(self, archive_id: str) -> bool:
+        with seam.installed(_nothing):
+            return current(self.world.archive, archive_id).state == "ABANDONED"
+
     def _deliver(self, reference: str, data: bytes) -> str:
-        safe = _OWNERS[len(self.case.data) - 1]
+        safe = _SAFES[list(self.case.data).index(reference) % 2]
         delivery = Delivery(self.world.file(data), safe, "default", reference, "tests", name="file.pdf")
         return receive(self.world.archive, delivery).archive_id
 
@@ -110,7 +140,7 @@ class _Play:
         for remedy in (self._sweep, *([self._abandon] if self._clock_was_wrong() else [])):
             try:
                 remedy()
-                done = self._carry_all(self._deliver_all())
+                done = self._carry_all(self._deliver_all(again=True))
             except MinutierError:
                 continue
             if done:
@@ -118,31 +148,31 @@ class _Play:
                 return True
         return False
 
+    def _needs_a_remedy(self) -> bool:
+        """Say whether more happened than deaths and silences, which ask for nothing but another run."""
+        return self._clock_was_wrong() or any(
+            event.what in ("rival:mend", "rival:abandon", *PLANTS) for event in self.schedule.events
+        )
+
     def _clock_was_wrong(self) -> bool:
         return any(event.what in JUMPS for event in self.schedule.events)
 
     def _hook(self, call: seam.Call) -> None:
         if self.dead:
             raise Killed
-        if self.inside:
-            return
-        if call.moment == seam.AFTER or not self._can_come_after(call):
-            self._see(call)
+        self._see(call)
         for event in self.due.get((self.played.attempts, call.number, call.moment), ()):
             self._happen(event, call)
 
-    @staticmethod
-    def _can_come_after(call: seam.Call) -> bool:
-        return False
-
     def _see(self, call: seam.Call) -> None:
-        if call.moment == seam.AFTER:
-            self.played.seen[-1].append(Seen(call, call.act in _LASTING or self._committed(call)))
+        seen = self.played.seen[-1]
+        if call.moment == seam.BEFORE:
+            seen.append(Seen(call, call.act in _LASTING))
+        elif self.watch_calls and call.act == "commit" and self._wrote():
+            seen[call.number] = Seen(seen[call.number].call, lasting=True)
 
-    def _committed(self, call: seam.Call) -> bool:
-        """Say whether the transaction of a commit wrote: only those that write are given a number by PostgreSQL."""
-        if not self.watch_calls or (call.port, call.act) != ("database", "commit"):
-            return False
+    def _wrote(self) -> bool:
+        """Say whether the transaction just committed wrote: only one that writes is given a number by PostgreSQL."""
         row = self.world.watch.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xmax").fetchone()
         before, self.xmax = self.xmax, int(row["xmax"]) if row else 0
         return self.xmax != before
@@ -212,6 +242,7 @@ class _Play:
     _rival_abandon = _abandon
 
     def _rival_mend(self) -> None:
+        self.lost = True
         for archive_id in self.ids.values():
             shutil.rmtree(self.world.archive.spool / archive_id, ignore_errors=True)
         self._rival_redeliver()
@@ -227,7 +258,7 @@ class _Play:
                     store.damage(call.key, entry.version.version_id, entry.data[:-1] + bytes((entry.data[-1] ^ 1,)))
             return
         if kind == "marker":
-            with seam.installed(lambda _call: None):
+            with seam.installed(_nothing):
                 self.case.planted.add(store.hide(call.key))
             return
         now, data = self.world.store_clock(), self._right_bytes(call.key) if kind != "foreign" else b"somebody else's"

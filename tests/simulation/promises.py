@@ -22,10 +22,14 @@ from typing import Any
 
 from minutier import canonical, evidence, merkle
 from minutier.age_stream import decrypt_bytes
+from minutier.errors import MinutierError
 from storage import catalogue, collector, journal
 from storage.evidence_store import members, record_of
+from storage.ports import LockState
 from tests.simulation.world import World
 
+STAGING = timedelta(days=7)
+"""The longest that anything may stay locked before its deposit is committed (docs/architecture.md)."""
 _SECOND = timedelta(seconds=1)
 
 
@@ -78,7 +82,7 @@ def broken_now(world: World, case: Delivered) -> list[str]:
 
 
 def broken_at_the_end(world: World, case: Delivered) -> list[str]:
-    """Give what does not hold once all documents are archived, by reading them, and by moving past the staging period."""
+    """Give what does not hold once all documents are archived: they are read, and the staging period passes."""
     facts = Facts(world, case)
     return [*_opens(facts), *_chain(world), *_strays(facts)]
 
@@ -124,8 +128,12 @@ def _on_every_replica(facts: Facts, owner: str, term: datetime) -> Iterator[str]
                 yield f"P1 no {role} on {store.name}"
             elif hashlib.sha256(entry.data).hexdigest() != found["sha256"]:
                 yield f"P1 other bytes of {role} on {store.name}"
-            elif not entry.lock.legal_hold or (entry.lock.retain_until or datetime.min) < term - _SECOND:
+            elif not _locked(entry.lock, term):
                 yield f"P1 {role} on {store.name} is not locked to its term"
+
+
+def _locked(lock: LockState, term: datetime) -> bool:
+    return lock.legal_hold and lock.retain_until is not None and lock.retain_until >= term - _SECOND
 
 
 def _told_once(facts: Facts) -> Iterator[str]:
@@ -141,13 +149,17 @@ def _told_once(facts: Facts) -> Iterator[str]:
                 yield f"P3 {name} {events[f'deposit:{name}']} times"
         reached = row["state"] in catalogue.STATES and catalogue.STATES.index(row["state"])
         for name in ("stamped", "committed", "locked", "archived"):
-            if reached is not False and reached >= catalogue.STATES.index(name.upper()) and not events[f"deposit:{name}"]:
+            if (
+                reached is not False
+                and reached >= catalogue.STATES.index(name.upper())
+                and not events[f"deposit:{name}"]
+            ):
                 yield f"P3 {row['state']} and the journal does not say {name}"
 
 
 def _unclaimed(facts: Facts) -> Iterator[str]:
     claimed = {(row["replica"], row["version_id"]) for rows in facts.copies.values() for row in rows}
-    bound = (facts.case.latest or facts.world.app()) + timedelta(days=facts.world.archive.settings.staging_days)
+    bound = (facts.case.latest or facts.world.app()) + STAGING
     for store in facts.world.stores:
         for key, entries in store._entries.items():
             for entry in entries:
@@ -169,7 +181,7 @@ def _opens(facts: Facts) -> Iterator[str]:
             deposit = catalogue.get(connection, str(row["archive_id"]))
             try:
                 evidence.check_record(record_of(connection, deposit), members(deposit))
-            except (ValueError, LookupError) as error:
+            except (ValueError, LookupError, MinutierError) as error:
                 yield f"P1 the evidence does not fit the document: {error}"
             key = connection.execute(
                 "SELECT wrapped FROM document_key WHERE archive_id = %s", (deposit.archive_id,)
@@ -197,8 +209,8 @@ def _chain(world: World) -> Iterator[str]:
 
 def _strays(facts: Facts) -> Iterator[str]:
     """Move past the staging period, let the collector run, and name what is left that nothing points to."""
-    world, days = facts.world, facts.world.archive.settings.staging_days
-    off = (facts.case.latest or world.time()) - world.time() + timedelta(days=days, hours=1)
+    world = facts.world
+    off = (facts.case.latest or world.time()) - world.time() + STAGING + timedelta(hours=1)
     world.app.off = world.store_clock.off = off
     collector.collect_strays(world.archive)
     claimed = {(row["replica"], row["version_id"]) for rows in facts.copies.values() for row in rows}

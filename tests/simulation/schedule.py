@@ -1,4 +1,4 @@
-"""Schedules: what happens to a deposit, and at which call of which attempt. Each is one line of text, and can be replayed.
+"""Schedules: what happens to a deposit, and at which call of which attempt; each is one line of text.
 
 `1.40a=crash` means: in attempt 1 (from 0), at call 40 (from 0), after it was made, the process dies.
 """
@@ -14,7 +14,7 @@ from storage import seam
 
 CRASH, ERROR = "crash", "error"
 RIVALS = ("rival:carry", "rival:redeliver", "rival:collect", "rival:sweep", "rival:abandon", "rival:mend")
-"""Another worker starts at that call, on its own connection, and ends or dies before the first one goes on: it carries the
+"""Another worker starts at that call, on its own connection, and ends or dies before the first goes on: it carries the
 same deposit; delivers it again; collects; sweeps; abandons it; delivers it again after its waiting files were lost."""
 JUMPS = tuple(f"{whose}:{days}" for whose in ("app", "store", "all") for days in ("-400d", "+2200d"))
 """A clock is wrong until the attempt ends: the archive's, those of the stores, or both. The collector runs at once."""
@@ -32,7 +32,7 @@ _EVENT = re.compile(r"(\d+)\.(\d+)([ab])=([a-z]+(?::[+a-z0-9-]+)?)(?:/(\d+))?\Z"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happens. `dies_at` is for rivals: the number of its own call at which it dies, -1 if it does not."""
+    """One thing that happens. `dies_at` is for rivals: the number of its own call at which it dies, or -1."""
 
     attempt: int
     number: int
@@ -51,24 +51,30 @@ class Schedule:
 
     events: tuple[Event, ...] = ()
     documents: int = 1
+    again: bool = False
+    """Whether the depositor sends everything again at each attempt, acknowledged or not."""
 
     def __str__(self) -> str:
-        return " ".join([f"documents={self.documents}", *(str(event) for event in self.events)])
+        head = [f"documents={self.documents}", *(["again"] if self.again else [])]
+        return " ".join([*head, *(str(event) for event in self.events)])
 
 
 def parse(text: str) -> Schedule:
     """Read a schedule as it is printed; ValueError."""
-    events, documents = [], 1
+    events, documents, again = [], 1, False
     for word in text.split():
         if word.startswith("documents="):
             documents = int(word.partition("=")[2])
+            continue
+        if word == "again":
+            again = True
             continue
         match = _EVENT.match(word)
         if match is None:
             raise ValueError(f"{word!r} is not an event")
         moment = seam.BEFORE if match[3] == "b" else seam.AFTER
         events.append(Event(int(match[1]), int(match[2]), moment, match[4], int(match[5] or -1)))
-    return Schedule(tuple(events), documents)
+    return Schedule(tuple(events), documents, again)
 
 
 def drawn(seed: int) -> Schedule:
@@ -87,7 +93,7 @@ def drawn(seed: int) -> Schedule:
                 rng.randrange(WIDEST) if what in RIVALS and rng.random() < 0.5 else -1,
             )
         )
-    return Schedule(tuple(sorted(events, key=str)), 2 if rng.random() < 0.2 else 1)
+    return Schedule(tuple(sorted(events, key=str)), 2 if rng.random() < 0.2 else 1, rng.random() < 0.3)
 
 
 @dataclass(frozen=True, slots=True)

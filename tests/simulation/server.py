@@ -97,5 +97,7 @@ def _wait(server: FastServer, process: subprocess.Popen[bytes], home: Path) -> N
             return
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline or process.poll() is not None:
-                raise RuntimeError(f"PostgreSQL did not start: {error}\n{(home / 'log').read_text('utf-8')[-2000:]}") from error
+                raise RuntimeError(
+                    f"PostgreSQL did not start: {error}\n{(home / 'log').read_text('utf-8')[-2000:]}"
+                ) from error
         time.sleep(0.05)

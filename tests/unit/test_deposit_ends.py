@@ -8,9 +8,15 @@ import pytest
 
 from deployments import commands_deposits
 from deployments.cli import run
-from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError, RefusedDocumentError
+from minutier.errors import (
+    BadInputError,
+    IntegrityFailureError,
+    PolicyRefusedError,
+    RefusedDocumentError,
+    ServiceUnavailableError,
+)
 from minutier.seal import check_seal
-from storage import outbox, vault, waiting
+from storage import outbox, seam, vault, waiting
 from storage.abandoning import abandon
 from storage.reception import current, refuse_deposit
 from storage.sealing import seal_deposit, stamp_batch
@@ -131,6 +137,23 @@ def test_an_attestation_is_the_same_bytes_each_time(rig, command, tmp_path):
     check_seal(body, seal, rig.archive.roots, rig.clock())
     assert command("attestation", found.archive_id, "-o", tmp_path / "nowhere")[0] == 2
     assert command("attestation", rig.deliver(b"live", "R-2").archive_id, "-o", tmp_path)[0] == 2
+
+
+def test_two_workers_that_attest_leave_one_attestation(rig):
+    archive_id = staged(rig, "R-1")
+    vault.commit_deposit(rig.archive, archive_id)
+    vault.lock_deposit(rig.archive, archive_id)
+
+    def rival(call):
+        if (call.act, call.key, call.moment) == ("sign", "attestation", seam.AFTER):
+            seam.install(None)
+            vault.attest_deposit(rig.archive, archive_id)
+
+    with seam.installed(rival), pytest.raises(ServiceUnavailableError) as caught:
+        vault.attest_deposit(rig.archive, archive_id)
+    assert caught.value.code == "STATE_MOVED"
+    assert len(entries(rig, archive_id, "deposit:archived")) == 1
+    outbox.attestation(rig.archive, current(rig.archive, archive_id))
 
 
 def test_an_altered_attestation_is_not_given(rig):
