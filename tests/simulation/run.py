@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import queue
+import signal
 import sys
 import time
 from collections import Counter
@@ -65,11 +66,16 @@ def _run(options: argparse.Namespace) -> int:
         )
         for job in range(options.jobs)
     ]
-    for worker in workers:
-        worker.start()
-    counts, broken, died = _gather(results, workers)
-    for worker in workers:
-        worker.join()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        for worker in workers:
+            worker.start()
+        counts, broken, died = _gather(results, workers)
+    finally:
+        for worker in workers:
+            if sys.exc_info()[0] is not None:
+                worker.terminate()
+            worker.join()
     total = sum(counts.values())
     print(f"{total} schedules, {len(broken)} broke a promise:", dict(counts), flush=True)
     for family, schedule, promises in broken[:_SHOWN]:
@@ -80,6 +86,7 @@ def _run(options: argparse.Namespace) -> int:
 def _work(
     families: list[str], share: Share, limit: int, deadline: float, results: multiprocessing.Queue[Result]
 ) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # its server and its folder go with it
     with simulated_world() as world:
         for name in families:
             most = limit // share.jobs if name in ("random", "doubles", "some-doubles") else None

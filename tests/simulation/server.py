@@ -35,7 +35,7 @@ _FAST = {
     "jit": "off",
 }
 # A worker that meets the lock of another one, which waits below it in the same process, must not wait for ever.
-_OPTIONS = "-c%20lock_timeout%3D30ms"
+_OPTIONS = "-c%20lock_timeout%3D10ms"
 
 
 def memory_folder() -> Path:
