@@ -142,7 +142,8 @@ def _told_once(facts: Facts) -> Iterator[str]:
     for archive_id, row in facts.deposits.items():
         events = Counter(each["event"] for each in facts.events[archive_id])
         events["deposit:received"] -= sum("again_from" in d for d in facts.entries(archive_id, "deposit:received"))
-        if events["deposit:received"] != 1:
+        # What is refused at the door was never received.
+        if events["deposit:received"] != 1 and (row["state"] != "REFUSED" or events["deposit:received"]):
             yield f"P3 {events['deposit:received']} receptions of one entry"
         for name in ("committed", "locked", "archived", "abandoned"):
             if events[f"deposit:{name}"] > 1:
