@@ -17,7 +17,7 @@ from tasks.rendering import render_document
 from tasks.reporting import check_stores, publish_deposits
 from tasks.screening import screen_document
 from tasks.sealing import seal_document, stamp_documents, with_token
-from tasks.storing import attest_document, commit_document, lock_document, store_document
+from tasks.storing import attest_documents, commit_documents, lock_document, store_document
 
 # Four documents at once: two cores work while two wait for a disk or a store.
 _FOUR_AT_ONCE = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=4))
@@ -46,12 +46,11 @@ def deposit_documents(title: str, tickets: list[Ticket]) -> State[Any]:
     stamping: State[Any] = stamp_documents(title, ready, return_state=True)
 
     stored = store_document.map(with_token(ready))
-    committed = commit_document.map(stored)
-    locked = lock_document.map(committed)
-    attested = attest_document.map(locked)
+    committing: State[Any] = commit_documents(title, arrived(stored), return_state=True)
+    locked = lock_document.map(arrived(stored))
+    attesting: State[Any] = attest_documents(title, arrived(locked), return_state=True)
 
-    arrived(attested)
-    trouble = first_failure(screened, rendered, sealed, stored, committed, locked, attested)
+    trouble = first_failure(screened, rendered, sealed, stored, locked) or expected(committing, attesting)
     return final_state(publish_deposits(title, tickets), trouble, no_token=error_of(stamping))
 
 
@@ -75,6 +74,12 @@ def error_of(state: State[Any]) -> BaseException | None:
     """Give what a step failed with, None when it did not."""
     result = None if state.is_completed() else state.result(raise_on_failure=False)
     return result if isinstance(result, BaseException) else None
+
+
+def expected(*steps: State[Any]) -> MinutierError | None:
+    """Give the first expected error that a step on the whole batch ended with, None when there is none."""
+    errors = (error_of(step) for step in steps)
+    return next((error for error in errors if isinstance(error, MinutierError)), None)
 
 
 def final_state(

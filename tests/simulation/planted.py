@@ -162,7 +162,7 @@ def what_was_put_is_not_read_back(stack: ExitStack) -> None:
 
 @_planted(Look((CRASH,), ("extend_lock",)))
 def the_attestation_comes_before_the_lock(stack: ExitStack) -> None:
-    lock, attest = vault.lock_deposit, vault.attest_deposit
+    lock, attest = vault.lock_deposit, vault.attest_deposits
 
     def later(archive: Any, archive_id: str) -> Any:
         deposit = current(archive, archive_id)
@@ -171,11 +171,14 @@ def the_attestation_comes_before_the_lock(stack: ExitStack) -> None:
                 catalogue.advance(connection, deposit, "LOCKED", archive.clock())
         return current(archive, archive_id)
 
-    def early(archive: Any, archive_id: str) -> Any:
-        done = attest(archive, archive_id)
-        with mock.patch.object(vault, "current", lambda *_: dataclasses.replace(done, state="COMMITTED")):
-            with mock.patch.object(catalogue, "advance", lambda *_args, **_named: None):
-                lock(archive, archive_id)
+    def early(archive: Any, archive_ids: Any) -> Any:
+        done, get = attest(archive, archive_ids), catalogue.get
+        with ExitStack() as as_it_was:
+            as_if = lambda *given: dataclasses.replace(get(*given), state="COMMITTED")  # noqa: E731
+            as_it_was.enter_context(mock.patch.object(catalogue, "get", as_if))
+            as_it_was.enter_context(mock.patch.object(catalogue, "advance", lambda *_args, **_named: None))
+            for each in done:
+                lock(archive, each.archive_id)
         return done
 
     _replace(stack, lock, later)
@@ -184,34 +187,39 @@ def the_attestation_comes_before_the_lock(stack: ExitStack) -> None:
 
 @_planted(Look(("rival:carry", "rival:abandon"), ("begin",)))
 def a_state_is_swapped_without_comparing(stack: ExitStack) -> None:
-    advance = catalogue.advance
+    advance, advance_all = catalogue.advance, catalogue.advance_all
 
-    def blind(connection: Any, deposit: Any, state: str, *rest: Any, **named: Any) -> None:
-        query = "SELECT state FROM deposit WHERE archive_id = %s"
-        row = connection.execute(query, (deposit.archive_id,)).fetchone()
-        advance(connection, dataclasses.replace(deposit, state=row["state"]), state, *rest, **named)
+    def blind(connection: Any, deposit: Any, *rest: Any, **named: Any) -> Any:
+        return advance(connection, catalogue.get(connection, deposit.archive_id), *rest, **named)
+
+    def blind_all(connection: Any, deposits: Any, *rest: Any, **named: Any) -> None:
+        now = [(catalogue.get(connection, deposit.archive_id), details) for deposit, details in deposits]
+        advance_all(connection, now, *rest, **named)
 
     _replace(stack, advance, blind)
+    _replace(stack, advance_all, blind_all)
 
 
 @_planted(Look((CRASH, ERROR), ("commit",)))
 def the_journal_is_written_outside_the_transaction(stack: ExitStack) -> None:
-    append = journal.append
+    def apart(append: Callable[..., None]) -> Callable[..., None]:
+        def append_apart(connection: Any, *rest: Any, **named: Any) -> None:
+            with psycopg.connect(connection.info.dsn, autocommit=True, row_factory=dict_row) as other:
+                append(other, *rest, **named)
 
-    def apart(connection: Any, *rest: Any, **named: Any) -> None:
-        with psycopg.connect(connection.info.dsn, autocommit=True, row_factory=dict_row) as other:
-            append(other, *rest, **named)
+        return append_apart
 
-    _replace(stack, append, apart)
+    for append in (journal.append, journal.append_all):
+        stack.enter_context(mock.patch.object(journal, append.__name__, apart(append)))
 
 
 @_planted(Look((CRASH,), ("commit",)))
 def a_token_is_used_before_the_path_to_it_is_kept(stack: ExitStack) -> None:
-    stamp, start = sealing.stamp_batch, sealing.start_chain
+    stamp, start = sealing.stamp_batch, sealing.start_chains
 
     def in_two(archive: Any, archive_ids: Any) -> Any:
         kept: list[tuple[Any, ...]] = []
-        with mock.patch.object(sealing, "start_chain", lambda _connection, *rest: kept.append(rest)):
+        with mock.patch.object(sealing, "start_chains", lambda _connection, *rest: kept.append(rest)):
             token_id = stamp(archive, archive_ids)
         with archive.database.transaction() as connection:
             for rest in kept:
@@ -264,14 +272,14 @@ def what_is_in_the_archive_can_be_abandoned(stack: ExitStack) -> None:
 
 @_planted(Look())
 def an_attestation_is_made_anew_when_asked_again(stack: ExitStack) -> None:
-    attest = vault.attest_deposit
+    attest = vault.attest_deposits
 
-    def again(archive: Any, archive_id: str) -> Any:
-        done = attest(archive, archive_id)
+    def again(archive: Any, archive_ids: Any) -> Any:
+        done = attest(archive, archive_ids)
         with archive.database.transaction() as connection:
             connection.execute(
-                "UPDATE outbox SET seal = %s WHERE archive_id = %s",
-                (hashlib.sha256(uuid.uuid4().bytes).digest(), archive_id),
+                "UPDATE outbox SET seal = %s WHERE archive_id = ANY(%s::uuid[])",
+                (hashlib.sha256(uuid.uuid4().bytes).digest(), list(archive_ids)),
             )
         return done
 

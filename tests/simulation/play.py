@@ -253,8 +253,9 @@ class _Play:
         if store is None or "/" not in call.key or call.key.startswith("canary/"):
             return
         if kind == "bitrot":
-            for entry in store._entries.get(call.key, ())[-1:]:
-                if not entry.lock.legal_hold:
+            # Only what was just taken: a copy that decays after it was read back is a matter for sweeps.
+            if (call.act, call.moment) == ("put", seam.AFTER):
+                for entry in store._entries[call.key][-1:]:
                     store.damage(call.key, entry.version.version_id, entry.data[:-1] + bytes((entry.data[-1] ^ 1,)))
             return
         if kind == "marker":

@@ -23,6 +23,7 @@ from typing import Any
 from minutier import canonical, evidence, merkle
 from minutier.age_stream import decrypt_bytes
 from minutier.errors import MinutierError
+from minutier.timestamp import inspect_token
 from storage import catalogue, collector, journal
 from storage.evidence_store import members, record_of
 from storage.ports import LockState
@@ -181,7 +182,10 @@ def _opens(facts: Facts) -> Iterator[str]:
         for row in wanted:
             deposit = catalogue.get(connection, str(row["archive_id"]))
             try:
-                evidence.check_record(record_of(connection, deposit), members(deposit))
+                record = record_of(connection, deposit)
+                evidence.check_record(record, members(deposit))
+                if any(stamp.root != inspect_token(stamp.token).imprint for stamp in record.stamps):
+                    yield "P1 the token is about something else"
             except (ValueError, LookupError, MinutierError) as error:
                 yield f"P1 the evidence does not fit the document: {error}"
             key = connection.execute(

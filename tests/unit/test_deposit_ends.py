@@ -1,6 +1,7 @@
 """How a deposit ends: abandoned on purpose and in plain sight, or attested in the same bytes each time."""
 
 import json
+import shutil
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -16,8 +17,10 @@ from minutier.errors import (
     ServiceUnavailableError,
 )
 from minutier.seal import check_seal
+from minutier.timestamp import inspect_token
 from storage import outbox, seam, vault, waiting
 from storage.abandoning import abandon
+from storage.evidence_store import record_of
 from storage.reception import current, refuse_deposit
 from storage.sealing import seal_deposit, stamp_batch
 from tests.support.rig import carry, pass_screening
@@ -71,7 +74,7 @@ def test_what_is_in_the_archive_or_was_refused_is_not_abandoned(rig):
     archived, refused = rig.deposit(b"one", "R-1").archive_id, rig.deliver(b"two", "R-2")
     refuse_deposit(rig.archive, refused, RefusedDocumentError("DAMAGED", "Cut.", "Tronqué."))
     committed = staged(rig, "R-3")
-    vault.commit_deposit(rig.archive, committed)
+    vault.commit_deposits(rig.archive, [committed])
     for archive_id in (archived, refused.archive_id, committed):
         state = current(rig.archive, archive_id).state
         with pytest.raises(PolicyRefusedError) as caught:
@@ -141,19 +144,43 @@ def test_an_attestation_is_the_same_bytes_each_time(rig, command, tmp_path):
 
 def test_two_workers_that_attest_leave_one_attestation(rig):
     archive_id = staged(rig, "R-1")
-    vault.commit_deposit(rig.archive, archive_id)
+    vault.commit_deposits(rig.archive, [archive_id])
     vault.lock_deposit(rig.archive, archive_id)
 
     def rival(call):
         if (call.act, call.key, call.moment) == ("sign", "attestation", seam.AFTER):
             seam.install(None)
-            vault.attest_deposit(rig.archive, archive_id)
+            vault.attest_deposits(rig.archive, [archive_id])
 
     with seam.installed(rival), pytest.raises(ServiceUnavailableError) as caught:
-        vault.attest_deposit(rig.archive, archive_id)
+        vault.attest_deposits(rig.archive, [archive_id])
     assert caught.value.code == "STATE_MOVED"
     assert len(entries(rig, archive_id, "deposit:archived")) == 1
     outbox.attestation(rig.archive, current(rig.archive, archive_id))
+
+
+def test_a_token_asked_for_before_a_deposit_began_again_is_not_taken(rig):
+    archive_id = rig.deliver(b"one", "R-1").archive_id
+
+    def seal():
+        pass_screening(rig.archive, archive_id)
+        seal_deposit(rig.archive, archive_id, {})
+
+    def rival(call):
+        if (call.port, call.moment) == ("tsa", seam.AFTER):
+            seam.install(None)
+            shutil.rmtree(rig.archive.spool / archive_id)
+            assert rig.deliver(b"one", "R-1").state == "RECEIVED"
+            seal()
+
+    seal()
+    with seam.installed(rival), pytest.raises(ServiceUnavailableError) as caught:
+        stamp_batch(rig.archive, [archive_id])
+    assert caught.value.code == "STATE_MOVED"
+    (found,) = carry(rig.archive, [archive_id])
+    with rig.archive.database.transaction() as connection:
+        (stamp,) = record_of(connection, found).stamps
+    assert stamp.root == inspect_token(stamp.token).imprint
 
 
 def test_an_altered_attestation_is_not_given(rig):
@@ -167,7 +194,7 @@ def test_an_altered_attestation_is_not_given(rig):
 
 def test_a_lock_that_is_late_by_a_day_is_an_alarm(rig):
     archive_id = staged(rig, "R-1")
-    vault.commit_deposit(rig.archive, archive_id)
+    vault.commit_deposits(rig.archive, [archive_id])
     rig.clock.advance(23 * 3600)
 
     def told():
