@@ -77,6 +77,7 @@ class World:
             store._entries.clear()
         for folder in (self.archive.spool, self.archive.quarantine, self.archive.settings.home / "keys" / "documents"):
             shutil.rmtree(folder, ignore_errors=True)
+        require_probed(self.archive)  # so that every case makes the same calls, whenever it comes
 
     def right_clocks(self) -> None:
         self.app.off = self.store_clock.off = timedelta(0)
