@@ -120,12 +120,16 @@ def advance(
 ) -> Deposit:
     """Move a deposit from the state it was read in to `state` (compare-and-swap), journal it, give it as it stands now.
 
+    One that began again meanwhile may stand at the same state: its seal is another one, or is not there yet.
     Raises ServiceUnavailableError (`STATE_MOVED`) when another worker moved it first: read again and go on from there.
     """
     values = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in columns.items()}
     settings = SQL(", ").join([SQL("state = %s"), *(SQL("{} = %s").format(Identifier(name)) for name in values)])
-    query = SQL("UPDATE deposit SET {} WHERE archive_id = %s AND state = %s RETURNING *").format(settings)
-    row = connection.execute(query, (state, *values.values(), deposit.archive_id, deposit.state)).fetchone()
+    query = SQL(
+        "UPDATE deposit SET {} WHERE archive_id = %s AND state = %s AND seal IS NOT DISTINCT FROM %s RETURNING *"
+    ).format(settings)
+    known = (deposit.archive_id, deposit.state, deposit.seal)
+    row = connection.execute(query, (state, *values.values(), *known)).fetchone()
     if row is None:
         raise _moved()
     journal.append(connection, _EVENTS[state], at, archive_id=deposit.archive_id, safe=deposit.safe, details=details)
@@ -144,9 +148,13 @@ def advance_all(
     With each come the details of its journal entry; `columns` are the same for all.
     """
     settings = SQL(", ").join([SQL("state = %s"), *(SQL("{} = %s").format(Identifier(name)) for name in columns)])
-    query = SQL("UPDATE deposit SET {} WHERE archive_id = ANY(%s::uuid[]) AND state = %s").format(settings)
+    query = SQL(
+        "UPDATE deposit SET {} FROM unnest(%s::uuid[], %s::bytea[]) AS known (id, was_sealed)"
+        " WHERE archive_id = known.id AND state = %s AND seal IS NOT DISTINCT FROM was_sealed"
+    ).format(settings)
     ids, before = [deposit.archive_id for deposit, _ in deposits], {deposit.state for deposit, _ in deposits}
-    done = connection.execute(query, (state, *columns.values(), ids, before.pop()))
+    seals = [deposit.seal for deposit, _ in deposits]
+    done = connection.execute(query, (state, *columns.values(), ids, seals, before.pop()))
     if before or done.rowcount != len(ids):
         raise _moved()
     about = [(deposit.archive_id, deposit.safe, details) for deposit, details in deposits]
@@ -194,21 +202,6 @@ def state_of(connection: Connection, archive_id: str) -> str | None:
         return None
     row = connection.execute("SELECT state FROM deposit WHERE archive_id = %s", (archive_id,)).fetchone()
     return str(row["state"]) if row else None
-
-
-def ended_deposits(connection: Connection) -> set[str]:
-    """Give the archive_ids of all deposits that were refused or abandoned."""
-    rows = connection.execute("SELECT archive_id FROM deposit WHERE state = ANY(%s)", (list(ENDED_STATES),))
-    return {str(row["archive_id"]) for row in rows}
-
-
-def idle_tokens(connection: Connection) -> set[str]:
-    """Give the ids of tokens that date nothing, for the deposits that they dated were abandoned or began again."""
-    rows = connection.execute(
-        "SELECT token_id FROM token t WHERE NOT EXISTS (SELECT 1 FROM evidence_chain c WHERE c.token_id = t.token_id)"
-        " AND NOT EXISTS (SELECT 1 FROM token_renewal r WHERE t.token_id IN (r.token_id, r.by_token))"
-    )
-    return {str(row["token_id"]) for row in rows}
 
 
 def unknown(identifier: str) -> BadInputError:

@@ -29,7 +29,7 @@ class _Owner:
     def has_ended(self, connection: Connection) -> bool:
         """Say whether nothing rests, or will ever rest, on what it staged."""
         if self.is_token:
-            return self.id in catalogue.idle_tokens(connection)
+            return self.id in _idle_tokens(connection)
         return catalogue.state_of(connection, self.id) in catalogue.ENDED_STATES
 
     def is_settled(self, connection: Connection) -> bool:
@@ -61,13 +61,28 @@ def _candidates(archive: Archive, store: ObjectStore) -> Iterator[tuple[_Owner, 
     """Iterate over the keys that may hold a stray: two versions or more, or an owner that has ended."""
     with archive.database.transaction() as connection:
         safes = [row["name"] for row in connection.execute("SELECT name FROM safe ORDER BY name")]
-        ended = catalogue.ended_deposits(connection) | catalogue.idle_tokens(connection)
+        ended = _ended_deposits(connection) | _idle_tokens(connection)
     for folder in (*safes, EVIDENCE):
         for key, group in groupby(store.list_objects(f"{folder}/"), lambda version: version.key):
             versions, owner_id = list(group), key.split("/")[1]
             if len(versions) > 1 or owner_id in ended:
                 token = folder == EVIDENCE
                 yield _Owner(owner_id, f"{'batch' if token else 'deposit'} {owner_id}", token), versions
+
+
+def _ended_deposits(connection: Connection) -> set[str]:
+    """Give the archive_ids of all deposits that were refused or abandoned."""
+    rows = connection.execute("SELECT archive_id FROM deposit WHERE state = ANY(%s)", (list(catalogue.ENDED_STATES),))
+    return {str(row["archive_id"]) for row in rows}
+
+
+def _idle_tokens(connection: Connection) -> set[str]:
+    """Give the ids of tokens that date nothing, for the deposits that they dated were abandoned or began again."""
+    rows = connection.execute(
+        "SELECT token_id FROM token t WHERE NOT EXISTS (SELECT 1 FROM evidence_chain c WHERE c.token_id = t.token_id)"
+        " AND NOT EXISTS (SELECT 1 FROM token_renewal r WHERE t.token_id IN (r.token_id, r.by_token))"
+    )
+    return {str(row["token_id"]) for row in rows}
 
 
 def _collect(archive: Archive, store: ObjectStore, owner: _Owner, versions: list[ObjectVersion]) -> int:

@@ -1,6 +1,7 @@
 """How a deposit ends: abandoned on purpose and in plain sight, or attested in the same bytes each time."""
 
 import json
+import shutil
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -8,10 +9,18 @@ import pytest
 
 from deployments import commands_deposits
 from deployments.cli import run
-from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError, RefusedDocumentError
+from minutier.errors import (
+    BadInputError,
+    IntegrityFailureError,
+    PolicyRefusedError,
+    RefusedDocumentError,
+    ServiceUnavailableError,
+)
 from minutier.seal import check_seal
-from storage import outbox, vault, waiting
+from minutier.timestamp import inspect_token
+from storage import outbox, seam, vault, waiting
 from storage.abandoning import abandon
+from storage.evidence_store import record_of
 from storage.reception import current, refuse_deposit
 from storage.sealing import seal_deposit, stamp_batch
 from tests.support.rig import carry, pass_screening
@@ -131,6 +140,47 @@ def test_an_attestation_is_the_same_bytes_each_time(rig, command, tmp_path):
     check_seal(body, seal, rig.archive.roots, rig.clock())
     assert command("attestation", found.archive_id, "-o", tmp_path / "nowhere")[0] == 2
     assert command("attestation", rig.deliver(b"live", "R-2").archive_id, "-o", tmp_path)[0] == 2
+
+
+def test_two_workers_that_attest_leave_one_attestation(rig):
+    archive_id = staged(rig, "R-1")
+    vault.commit_deposits(rig.archive, [archive_id])
+    vault.lock_deposit(rig.archive, archive_id)
+
+    def rival(call):
+        if (call.act, call.key, call.moment) == ("sign", "attestation", seam.AFTER):
+            seam.install(None)
+            vault.attest_deposits(rig.archive, [archive_id])
+
+    with seam.installed(rival), pytest.raises(ServiceUnavailableError) as caught:
+        vault.attest_deposits(rig.archive, [archive_id])
+    assert caught.value.code == "STATE_MOVED"
+    assert len(entries(rig, archive_id, "deposit:archived")) == 1
+    outbox.attestation(rig.archive, current(rig.archive, archive_id))
+
+
+def test_a_token_asked_for_before_a_deposit_began_again_is_not_taken(rig):
+    archive_id = rig.deliver(b"one", "R-1").archive_id
+
+    def seal():
+        pass_screening(rig.archive, archive_id)
+        seal_deposit(rig.archive, archive_id, {})
+
+    def rival(call):
+        if (call.port, call.moment) == ("tsa", seam.AFTER):
+            seam.install(None)
+            shutil.rmtree(rig.archive.spool / archive_id)
+            assert rig.deliver(b"one", "R-1").state == "RECEIVED"
+            seal()
+
+    seal()
+    with seam.installed(rival), pytest.raises(ServiceUnavailableError) as caught:
+        stamp_batch(rig.archive, [archive_id])
+    assert caught.value.code == "STATE_MOVED"
+    (found,) = carry(rig.archive, [archive_id])
+    with rig.archive.database.transaction() as connection:
+        (stamp,) = record_of(connection, found).stamps
+    assert stamp.root == inspect_token(stamp.token).imprint
 
 
 def test_an_altered_attestation_is_not_given(rig):
