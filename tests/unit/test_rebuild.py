@@ -1,6 +1,7 @@
 """Rebuild: an archive whose database is gone comes back from its stores and keys, equal to the last row."""
 
 import dataclasses
+import shutil
 from datetime import timedelta
 
 import psycopg
@@ -14,6 +15,7 @@ from minutier.verify import verify
 from storage import catalogue, journal, proofs, reading, renewal, segments
 from storage.abandoning import abandon
 from storage.bootstrap import open_archive, rebuild_sources
+from storage.directory import DirectoryStore
 from storage.keys import KeyRing
 from storage.memory import MemoryStore
 from storage.rebuild import rebuild
@@ -22,9 +24,10 @@ from storage.safes import create_class, create_safe
 from storage.segments import LEDGER, ROLE, keep_journal, segment_key
 from storage.sweep import sweep
 from tests.support.authority import change_authority
+from tests.support.cli import minutier
 from tests.support.clients import client_safe, deposit_blind
 from tests.support.rebuilt import figures, live_url, on_database, rebuild_rig, sources
-from tests.support.rig import carry
+from tests.support.rig import carry, make_rig
 
 HOUR = timedelta(hours=1)
 
@@ -359,3 +362,33 @@ def test_without_the_archive_s_key_no_ledger_opens(rig, empty_url):
     with pytest.raises(IntegrityFailureError) as caught:
         rebuild(without, empty_url, rig.clock())
     assert caught.value.code == "KEYS_MISSING"
+
+
+def test_the_command_compares_with_the_living_database_and_says_how_it_ended(
+    database_url, certified_home, tmp_path, postgres
+):
+    shutil.copytree(certified_home, tmp_path / "home")
+    places = [tmp_path / "home" / "replicas" / name for name in "ab"]
+
+    def stores(clock):
+        return [DirectoryStore(f"replica-{place.name}", place, create=True, clock=clock) for place in places]
+
+    with make_rig(database_url, tmp_path, stores) as rig:
+        env = {"MINUTIER_DATABASE_URL": database_url, "MINUTIER_TSA_URLS": "http://tsa.test/"}
+        env |= {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+        home = rig.archive.settings.home
+        deposit = rig.deposit()
+        keep_journal(rig.archive)
+        whole = minutier(home, "rebuild", "--into", postgres.database(), env=env)
+        assert (whole.code, whole.json["comparison"]["equal"], whole.json["findings"]) == (0, True, [])
+        alone = minutier(home, "rebuild", "--into", postgres.database(), "--no-compare", env=env)
+        assert (alone.code, alone.json["comparison"]) == (0, None)
+        refused = minutier(home, "rebuild", "--into", database_url, env=env)
+        assert (refused.code, refused.error) == (4, "REBUILD_NOT_EMPTY")
+        rig.deliver(b"later", "R-later")
+        later = minutier(home, "rebuild", "--into", postgres.database(), env=env)
+        assert (later.code, later.json["comparison"]["equal"]) == (1, False)
+        (copy,) = (places[0] / "demo" / deposit.archive_id / "original.age").glob("*.bin")
+        copy.unlink()
+        found = minutier(home, "rebuild", "--into", postgres.database(), "--no-compare", env=env)
+        assert (found.code, [each["code"] for each in found.json["findings"]]) == (1, ["COPY_MISSING"])
