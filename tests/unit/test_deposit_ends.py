@@ -183,6 +183,18 @@ def test_a_token_asked_for_before_a_deposit_began_again_is_not_taken(rig):
     assert stamp.root == inspect_token(stamp.token).imprint
 
 
+def test_waiting_bytes_that_vanish_are_said_to_be_altered_and_can_be_sent_again(rig):
+    def hook(call):
+        if (call.act, call.moment) == ("move", seam.AFTER):
+            shutil.rmtree(rig.archive.spool)
+            rig.archive.spool.mkdir()
+
+    with seam.installed(hook), pytest.raises(IntegrityFailureError) as caught:
+        rig.deliver()
+    assert caught.value.code == "SPOOL_ALTERED"
+    assert rig.deposit().state == "ARCHIVED"
+
+
 def test_an_altered_attestation_is_not_given(rig):
     found = rig.deposit()
     with rig.archive.database.transaction() as connection:
