@@ -119,13 +119,15 @@ class Script:
         self._documents, self._seconds = 0, 0.0
         self._call([first])  # makes its table, fills the caches of the system
 
-    def run(self, files: list[Path]) -> None:
-        """Archive some files and count the time."""
+    def run(self, files: list[Path]) -> float:
+        """Archive some files and count the time; gives the seconds."""
         say(f"deposit: {len(files)} documents by the shell script")
         started = time.perf_counter()
         self._call(files)
-        self._seconds += time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        self._seconds += seconds
         self._documents += len(files)
+        return seconds
 
     def as_dict(self) -> dict[str, Any]:
         """Give the rates of all runs together."""

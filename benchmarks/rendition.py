@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import random
 import shutil
 import statistics
 import subprocess
@@ -43,6 +44,34 @@ def papers(directory: Path, count: int, pages: int) -> list[Path]:
                 if "/Trans" in page.obj:
                     del page.obj["/Trans"]
             pdf.save(path)
+        files.append(path)
+    return files
+
+
+def archival_papers(directory: Path, count: int, kilobytes: int) -> list[Path]:
+    """Write `count` different PDF/A-2b papers: a page of text with one image of `kilobytes` kB, never the same."""
+    side, files = int((1000 * kilobytes) ** 0.5), []
+    (paper,) = papers(directory, 1, 1)
+    with pikepdf.open(paper) as pdf:
+        image = pikepdf.Stream(pdf, bytes(side * side))
+        image.Type, image.Subtype = pikepdf.Name.XObject, pikepdf.Name.Image
+        image.Width = image.Height = side
+        image.ColorSpace, image.BitsPerComponent = pikepdf.Name.DeviceGray, 8
+        name = pdf.pages[0].add_resource(image, pikepdf.Name.XObject)
+        pdf.pages[0].contents_add(f"q 200 0 0 200 300 60 cm {name} Do Q".encode())
+        pdf.save(directory / "drawn.pdf")
+    converted, first = directory / "converted.pdf", random.Random(0).randbytes(side * side)
+    render(directory / "drawn.pdf", "application/pdf", converted, Limits(), 1)
+    with pikepdf.open(converted) as pdf:
+        pdf.pages[0].images[name].write(first)  # without a filter: others take its place byte for byte
+        pdf.save(paper, compress_streams=False, stream_decode_level=pikepdf.StreamDecodeLevel.none)
+    report = render(paper, "application/pdf", converted, Limits(), 1)
+    if report.rung != "pdfa-original":
+        raise RuntimeError(f"the paper is not PDF/A: {report.verdict} {report.reason} {report.findings}")
+    before, after = paper.read_bytes().split(first)
+    for number in range(count):
+        path = directory / f"{number:06d}.pdf"
+        path.write_bytes(before + random.Random(number).randbytes(side * side) + after)
         files.append(path)
     return files
 

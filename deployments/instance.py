@@ -217,7 +217,7 @@ def _database_trouble(url: str) -> str | None:
 def _complete(settings: Settings) -> bool:
     """Tell whether every embedded service has its port, that is: the instance was started once."""
     ports = state.read(settings.home).ports()
-    return all(name in ports for name in services.names(settings) if name != "worker")
+    return all(name in ports for name in services.names(settings) if services.has_port(name))
 
 
 def _prepare_home(home: Path) -> None:

@@ -20,6 +20,7 @@ from storage.dev_crl import CRL_PATH
 from storage.settings import Settings
 
 WORK_POOL = "minutier"
+_WORKER = "worker"
 # Nothing that runs here may report to anyone.
 SILENCE = {
     "DO_NOT_TRACK": "1",
@@ -64,24 +65,31 @@ def names(settings: Settings) -> list[str]:
         "postgresql": settings.database_url is None or engine,
         "tsa": settings.tsa_urls is None,
         "prefect": engine,
-        "worker": engine,
     }
-    return [name for name, here in wanted.items() if here]
+    workers = [_WORKER, *(f"{_WORKER}-{number}" for number in range(2, settings.workers + 1))]
+    return [name for name, here in wanted.items() if here] + (workers if engine else [])
 
 
 def choose_ports(settings: Settings, before: Mapping[str, int], kept: Mapping[str, int]) -> dict[str, int]:
     """Give each service its port: that of a living process, else the one it had before if free, else a free one."""
     ports = dict(kept)
     for name in names(settings):
-        if name not in ports and name != "worker":
+        if name not in ports and has_port(name):
             ports[name] = free_port(f"{settings.home} {name}", before.get(name), list(ports.values()))
     return ports
 
 
 def build(settings: Settings, ports: Mapping[str, int]) -> list[Service]:
     """Give the services of the instance, those that others need first."""
-    makers = {"postgresql": _postgresql, "tsa": _tsa, "prefect": _prefect, "worker": _worker}
-    return [makers[name](settings, ports) for name in names(settings)]
+    makers = {"postgresql": _postgresql, "tsa": _tsa, "prefect": _prefect}
+    return [
+        makers[name](settings, ports) if has_port(name) else _worker(settings, ports, name) for name in names(settings)
+    ]
+
+
+def has_port(name: str) -> bool:
+    """Say whether a service listens: workers only ask."""
+    return not name.startswith(_WORKER)
 
 
 def connected(settings: Settings, ports: Mapping[str, int]) -> Settings:
@@ -175,33 +183,35 @@ def _prefect(settings: Settings, ports: Mapping[str, int]) -> Service:
     )
 
 
-def _worker(settings: Settings, ports: Mapping[str, int]) -> Service:
-    complete = connected(settings, ports)
+def _worker(settings: Settings, ports: Mapping[str, int], name: str) -> Service:
+    complete, directory = connected(settings, ports), settings.home / "tmp" / name
+    member = name.replace(_WORKER, "embedded")
     environment = client_environment(complete) | {
         "MINUTIER_HOME": str(settings.home),
         "MINUTIER_DATABASE_URL": complete.database_url or "",
         "MINUTIER_TSA_URLS": ",".join(complete.tsa_urls or ()),
         "MINUTIER_CRLS": ",".join(complete.crls),
         # Prefect shares one directory of the machine's temporary one between all its users; documents do not go there.
-        "TMPDIR": str(settings.home / "tmp"),
+        "TMPDIR": str(directory),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; shows which runs died with their process
     }
 
     def ready() -> str | None:
         def online(answer: list[dict[str, str]]) -> str | None:
-            return None if any(each["status"] == "ONLINE" for each in answer) else "it has not joined its pool yet"
+            joined = any(each["name"] == member and each["status"] == "ONLINE" for each in answer)
+            return None if joined else "it has not joined its pool yet"
 
         return _ask(complete, "POST", f"/work_pools/{WORK_POOL}/workers/filter", online)
 
     return Service(
-        name="worker",
+        name=name,
         address=f"work pool {WORK_POOL}",
         port=None,
         # The pool is made by its first worker.
-        command=_python("prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", "embedded"),
+        command=_python("prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", member),
         environment=environment,
         directory=settings.home / "prefect",
-        prepare=lambda: _make_empty(settings.home / "tmp"),
+        prepare=lambda: _make_empty(directory),
         ready=ready,
         needs=("postgresql", "prefect"),
         patience=30.0,
@@ -240,7 +250,7 @@ def _auth(settings: Settings) -> str | None:
 def _make_empty(directory: Path) -> None:
     """Drop what killed runs have left."""
     shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _python(module: str, *arguments: str) -> list[str]:

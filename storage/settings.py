@@ -77,6 +77,8 @@ class Settings(BaseModel):
     max_document_bytes: int = Field(default=2**30, ge=1, le=2**40)
     staging_days: int = Field(default=7, ge=1, le=90)
     """Days of the first lock, before the lock of the class replaces it."""
+    workers: int = Field(default=1, ge=1, le=32)
+    """Worker processes of the embedded work pool; they share nothing but the home, PostgreSQL and the stores."""
     time_zone: str = "Europe/Paris"
     """Zone in which "off-peak" and end-of-retention days are counted."""
 
