@@ -108,4 +108,6 @@ def final_state(
         return Failed(message=f"{sentence}: nothing is lost, run it again")
     if refused:
         return Completed(name="Refused" if not archived else "PartlyRefused", message=sentence)
+    if abandoned and not archived:
+        return Completed(name="Abandoned", message=sentence)
     return Completed(name="Archived", message=sentence)

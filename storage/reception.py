@@ -165,7 +165,7 @@ def _spool(delivery: Delivery, target: Path) -> tuple[Fingerprint, dict[str, str
             stream.write(piece)
     sync_directory(target.parent.parent)
     captured = Fingerprint(first.hexdigest(), second.hexdigest(), size)
-    if fingerprint_file(target) != captured:
+    if not target.is_file() or fingerprint_file(target) != captured:
         raise IntegrityFailureError(
             "SPOOL_ALTERED",
             "The bytes read back from the spool are not those that were written.",

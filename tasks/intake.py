@@ -313,7 +313,7 @@ def _receipt_line(number: int, deposit: Deposit) -> dict[str, str | int]:
     return {
         "ligne": number,
         "reference": deposit.reference,
-        "etat": {"ARCHIVED": "archivé", "REFUSED": "refusé"}.get(deposit.state, "en cours"),
+        "etat": {"ARCHIVED": "archivé", "REFUSED": "refusé", "ABANDONED": "abandonné"}.get(deposit.state, "en cours"),
         "archive_id": deposit.archive_id,
         "empreinte": deposit.fingerprint,
         "motif": deposit.refusal_code or "",

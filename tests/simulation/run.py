@@ -89,7 +89,7 @@ def _work(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # its server and its folder go with it
     with simulated_world() as world:
         for name in families:
-            most = limit // share.jobs if name in ("random", "doubles", "some-doubles") else None
+            most = limit // share.jobs if name in ("random", "some-doubles") else None
             for played in islice(FAMILIES[name](world, share), most):
                 results.put(_result(name, played))
                 if time.time() > deadline:

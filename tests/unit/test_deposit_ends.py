@@ -9,6 +9,7 @@ import pytest
 
 from deployments import commands_deposits
 from deployments.cli import run
+from flows.deposit import final_state
 from minutier.errors import (
     BadInputError,
     IntegrityFailureError,
@@ -23,6 +24,7 @@ from storage.abandoning import abandon
 from storage.evidence_store import record_of
 from storage.reception import current, refuse_deposit
 from storage.sealing import seal_deposit, stamp_batch
+from tasks import sweeping
 from tests.support.rig import carry, pass_screening
 
 
@@ -68,6 +70,12 @@ def test_abandoning_is_journaled_once_and_leads_nowhere(rig):
     assert carry(rig.archive, [archive_id])[0].state == "ABANDONED"
     again = rig.deposit(b"one", "R-1")
     assert (again.state, again.archive_id != archive_id) == ("ARCHIVED", True)
+
+
+def test_a_run_that_meets_what_was_abandoned_waits_for_nothing():
+    assert final_state({"ABANDONED": 1}, None).name == "Abandoned"
+    both = final_state({"ABANDONED": 1, "ARCHIVED": 2}, None)
+    assert (both.name, both.message) == ("Archived", "2 archived, 0 refused, 0 waiting, 1 abandoned")
 
 
 def test_what_is_in_the_archive_or_was_refused_is_not_abandoned(rig):
@@ -183,6 +191,18 @@ def test_a_token_asked_for_before_a_deposit_began_again_is_not_taken(rig):
     assert stamp.root == inspect_token(stamp.token).imprint
 
 
+def test_waiting_bytes_that_vanish_are_said_to_be_altered_and_can_be_sent_again(rig):
+    def hook(call):
+        if (call.act, call.moment) == ("move", seam.AFTER):
+            shutil.rmtree(rig.archive.spool)
+            rig.archive.spool.mkdir()
+
+    with seam.installed(hook), pytest.raises(IntegrityFailureError) as caught:
+        rig.deliver()
+    assert caught.value.code == "SPOOL_ALTERED"
+    assert rig.deposit().state == "ARCHIVED"
+
+
 def test_an_altered_attestation_is_not_given(rig):
     found = rig.deposit()
     with rig.archive.database.transaction() as connection:
@@ -192,7 +212,7 @@ def test_an_altered_attestation_is_not_given(rig):
     assert caught.value.code == "ATTESTATION_ALTERED"
 
 
-def test_a_lock_that_is_late_by_a_day_is_an_alarm(rig):
+def test_a_lock_that_is_late_by_a_day_is_an_alarm(rig, monkeypatch):
     archive_id = staged(rig, "R-1")
     vault.commit_deposits(rig.archive, [archive_id])
     rig.clock.advance(23 * 3600)
@@ -205,6 +225,8 @@ def test_a_lock_that_is_late_by_a_day_is_an_alarm(rig):
     rig.clock.advance(2 * 3600)
     late, sentence = told()
     assert late == [archive_id]
+    monkeypatch.setattr(sweeping, "current_archive", lambda: rig.archive)
+    assert sweeping.find_late_locks.fn() == sentence
     assert sentence.startswith("ALARM: 1 deposit is committed for more than 24 hours")
     carry(rig.archive, [archive_id])
     assert told() == ([], "")
