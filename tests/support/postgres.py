@@ -28,11 +28,7 @@ class Server:
         self.process = process
 
     def database(self) -> str:
-        name = f"test_{uuid.uuid4().hex}"
-        url = embedded_postgres.url(self._home, self._port, "minutier")
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
-        return url.replace("/minutier?", f"/{name}?")
+        return new_database(self._home, self._port)
 
 
 @contextmanager
@@ -60,6 +56,15 @@ def postgres_server() -> Iterator[Server]:
         process.send_signal(signal.SIGQUIT)  # at once: nothing in it is needed again
         process.wait(30)
         shutil.rmtree(home)
+
+
+def new_database(home: Path, port: int) -> str:
+    """Make an empty database on the server of that home, and give its URL."""
+    name = f"test_{uuid.uuid4().hex}"
+    url = embedded_postgres.url(home, port, "minutier")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return url.replace("/minutier?", f"/{name}?")
 
 
 def empty(url: str) -> None:
