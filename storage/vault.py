@@ -120,8 +120,10 @@ def attest_deposit(archive: Archive, archive_id: str) -> Deposit:
         sealed = archive.signer.seal(body, now, "attestation", archive_id)
 
         def deliver(connection: Connection) -> dict[str, str | int]:
+            # A rival that was first is told by the compare-and-swap, which undoes this.
             connection.execute(
-                "INSERT INTO outbox (archive_id, body, seal, created_at) VALUES (%s, %s, %s, %s)",
+                "INSERT INTO outbox (archive_id, body, seal, created_at) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT (archive_id) DO NOTHING",
                 (archive_id, body, sealed.signature, now),
             )
             return {"attestation_sha256": hashlib.sha256(body).hexdigest(), **sealed.journaled(connection)}

@@ -22,10 +22,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
+
 from minutier.errors import ServiceUnavailableError
 from storage import seam
 from storage.archive import Archive
 from storage.bootstrap import open_archive
+from storage.fetching import tls
 from storage.reception import Delivery, receive
 from tests.support.machine import Instance
 from tests.support.rig import carry
@@ -37,6 +40,8 @@ PATIENCE = 240.0
 _Result = TypeVar("_Result")
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["tests.support.worker"])
+# httpx imports its transport with its first client, and roots are read with the first TLS: once for all workers.
+httpx.Client(verify=tls()).close()
 
 
 @dataclass(frozen=True)
