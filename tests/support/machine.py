@@ -104,15 +104,19 @@ class Machine:
 
     def stop(self) -> None:
         """End whatever still runs: nothing on this machine is needed again."""
+        if (database := self._running.get("postgresql")) is not None:
+            database.send_signal(signal.SIGQUIT)  # at once, and with its shared memory
+            with suppress(subprocess.TimeoutExpired):
+                database.wait(10)
         for name in list(self._running):
             self.kill(name)
         if self.minio is not None:
             self.minio.stop()
 
-    def instance(self, *, prefect: bool = False) -> Instance:
-        """Make the home of a new archive with its own database and its own two stores."""
+    def instance(self, *, prefect: bool = False, place: Path | None = None) -> Instance:
+        """Make the home of a new archive, in `place`, with its own database and its own two stores."""
         name = uuid.uuid4().hex[:12]
-        home = self.folder / f"home-{name}"
+        home = (place or self.folder) / f"home-{name}"
         shutil.copytree(self.folder / "certified", home)
         complete = services.connected(self._settings, self.ports)
         replicas = [f"dir:{home / 'replicas' / each}" for each in "ab"]

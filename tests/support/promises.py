@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 
+from minutier.errors import MinutierError
 from storage import catalogue, collector, journal, reading
 from storage.archive import Archive
 from storage.bootstrap import opened_archive
@@ -55,6 +56,16 @@ def finish(archive: Archive) -> int:
     for archive_id in left:
         insist(lambda: carry(archive, [archive_id]))  # noqa: B023 - called at once
     return len(left)
+
+
+def faults(archive: Archive, acknowledged: Mapping[str, str], delivered: Callable[[str], bytes]) -> list[str]:
+    """Carry on what was received, look at everything, and give what is broken, errors of the archive included."""
+    try:
+        finish(archive)
+        broken = check(archive, acknowledged, delivered).broken()
+    except (MinutierError, KeyError) as error:
+        return [f"{type(error).__name__}: {error}"]
+    return [sentence for sentences in broken.values() for sentence in sentences]
 
 
 def check(archive: Archive, acknowledged: Mapping[str, str], delivered: Callable[[str], bytes]) -> Findings:

@@ -55,6 +55,9 @@ class Work:
     seed: int = 0
     deaths: tuple[tuple[int, str], ...] = ()
     """For each delivery, the call to a port (storage/seam.py) and the moment at which its first worker dies."""
+    plant: Callable[[], None] | None = None
+    """A fault planted in the worker before it works: a function of a module."""
+    only_receive: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ def deliver_all(work: Work, first: int) -> None:
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     number, reference = first, ""
     try:
+        if work.plant is not None:
+            work.plant()
         archive = insist(lambda: open_archive(work.instance.settings))
         with closing(archive.database):
             for number, reference in list(enumerate(work.references))[first:]:  # noqa: B007 - said when one fails
@@ -122,6 +127,8 @@ def deliver_all(work: Work, first: int) -> None:
                 seam.install(dying_at(*work.deaths[number]) if work.deaths and number not in begun else None)
                 archive_id = receive_one(archive, work, reference)
                 tell("received", number, reference, archive_id)
+                if work.only_receive:
+                    continue
                 (found,) = insist(lambda: carry(archive, [archive_id]))  # noqa: B023 - called at once
                 tell("archived" if found.state == "ARCHIVED" else "trouble", number, reference, found.archive_id)
     except Exception:
