@@ -18,7 +18,7 @@ from storage import catalogue
 from storage.archive import Archive
 from storage.blind import CIPHERTEXT, BlindDelivery, record, require_mode
 from storage.catalogue import Deposit
-from storage.files import durable_writer, move, remove, sync_directory
+from storage.files import durable_writer, move, remove
 
 # A refusal of the content itself: the same bytes under the same name get the same answer. Others may pass corrected.
 _CONTENT_REFUSALS = frozenset(
@@ -162,7 +162,6 @@ def _spool(delivery: Delivery, target: Path) -> tuple[Fingerprint, dict[str, str
                 digest.update(piece)
             size += len(piece)
             stream.write(piece)
-    sync_directory(target.parent.parent)
     captured = Fingerprint(first.hexdigest(), second.hexdigest(), size)
     if fingerprint_file(target) != captured:
         raise IntegrityFailureError(
