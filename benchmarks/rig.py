@@ -157,9 +157,9 @@ def deposit(archive: Archive, files: Sequence[Path]) -> Journey:
     _step(journey, "seal", lambda: [seal_deposit(archive, each, software()) for each in ids])
     _step(journey, "stamp", lambda: stamp_batch(archive, ids))
     _step(journey, "store", lambda: [vault.store_deposit(archive, each) for each in ids])
-    _step(journey, "commit", lambda: [vault.commit_deposit(archive, each) for each in ids])
+    _step(journey, "commit", lambda: vault.commit_deposits(archive, ids))
     _step(journey, "lock", lambda: [vault.lock_deposit(archive, each) for each in ids])
-    ended = _step(journey, "attest", lambda: [vault.attest_deposit(archive, each) for each in ids])
+    ended = _step(journey, "attest", lambda: vault.attest_deposits(archive, ids))
     journey.seconds = time.perf_counter() - started
     for each in ended:
         if each.state != "ARCHIVED":

@@ -17,7 +17,7 @@ from tasks.rendering import render_document
 from tasks.reporting import check_stores, publish_deposits
 from tasks.screening import screen_document
 from tasks.sealing import seal_document, stamp_documents, with_token
-from tasks.storing import attest_document, commit_document, lock_document, store_document
+from tasks.storing import attest_documents, commit_documents, lock_document, store_document
 
 # Four documents at once: two cores work while two wait for a disk or a store.
 _FOUR_AT_ONCE = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=4))
@@ -46,12 +46,11 @@ def deposit_documents(title: str, tickets: list[Ticket]) -> State[Any]:
     stamping: State[Any] = stamp_documents(title, ready, return_state=True)
 
     stored = store_document.map(with_token(ready))
-    committed = commit_document.map(stored)
-    locked = lock_document.map(committed)
-    attested = attest_document.map(locked)
+    committing: State[Any] = commit_documents(title, arrived(stored), return_state=True)
+    locked = lock_document.map(arrived(stored))
+    attesting: State[Any] = attest_documents(title, arrived(locked), return_state=True)
 
-    arrived(attested)
-    trouble = first_failure(screened, rendered, sealed, stored, committed, locked, attested)
+    trouble = first_failure(screened, rendered, sealed, stored, locked) or expected(committing, attesting)
     return final_state(publish_deposits(title, tickets), trouble, no_token=error_of(stamping))
 
 
@@ -77,13 +76,22 @@ def error_of(state: State[Any]) -> BaseException | None:
     return result if isinstance(result, BaseException) else None
 
 
+def expected(*steps: State[Any]) -> MinutierError | None:
+    """Give the first expected error that a step on the whole batch ended with, None when there is none."""
+    errors = (error_of(step) for step in steps)
+    return next((error for error in errors if isinstance(error, MinutierError)), None)
+
+
 def final_state(
     counts: dict[str, int], trouble: MinutierError | None, *, no_token: BaseException | None = None
 ) -> State[Any]:
     """Say how the run ended: completed when every document reached an end, failed when one waits for another run."""
     archived, refused = counts.get("ARCHIVED", 0), counts.get("REFUSED", 0)
-    waiting = sum(counts.values()) - archived - refused
+    abandoned = counts.get("ABANDONED", 0)
+    waiting = sum(counts.values()) - archived - refused - abandoned
     sentence = f"{archived} archived, {refused} refused, {waiting} waiting"
+    if abandoned:
+        sentence += f", {abandoned} abandoned"
     if waiting and isinstance(no_token, ServiceUnavailableError):
         # A name of its own on the pages. The error goes with it, for the command line.
         message = f"{sentence} for a time-stamp, not archived yet. {no_token.message} It is taken up again by itself."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -27,6 +28,7 @@ class Event(StrEnum):
     DEPOSIT_LOCKED = "deposit:locked"
     DEPOSIT_ARCHIVED = "deposit:archived"
     DEPOSIT_REFUSED = "deposit:refused"
+    DEPOSIT_ABANDONED = "deposit:abandoned"
     DOCUMENT_READ = "document:read"
     DOCUMENT_CHECKED = "document:checked"
     PROOF_EXPORTED = "proof:exported"
@@ -72,7 +74,7 @@ def encode_entry(
     actor: str,
     archive_id: str = "",
     safe: str = "",
-    details: dict[str, str | int] | None = None,
+    details: Mapping[str, str | int] | None = None,
 ) -> bytes:
     """Give the canonical bytes of one entry; its place in the journal is given later, by the sequencer.
 

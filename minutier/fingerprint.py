@@ -36,23 +36,32 @@ def parse_fingerprint(text: str) -> tuple[str, str]:
     return match.group(1), match.group(2)
 
 
+class Digesting:
+    """A fingerprint being made of bytes that come piece by piece."""
+
+    def __init__(self) -> None:
+        self._first, self._second, self._size = hashlib.sha256(), hashlib.sha3_512(), 0
+
+    def update(self, piece: bytes | memoryview) -> None:
+        """Take in the next bytes."""
+        self._first.update(piece)
+        self._second.update(piece)
+        self._size += len(piece)
+
+    def fingerprint(self) -> Fingerprint:
+        """Give the fingerprint of all that came so far."""
+        return Fingerprint(self._first.hexdigest(), self._second.hexdigest(), self._size)
+
+
 def fingerprint_stream(stream: BinaryIO) -> Fingerprint:
     """Read `stream` to its end, once, in 1 MiB pieces, and give its fingerprint."""
-    first, second, size = hashlib.sha256(), hashlib.sha3_512(), 0
-    buffer = memoryview(bytearray(_BUFFER))
+    made, buffer = Digesting(), memoryview(bytearray(_BUFFER))
     readinto = getattr(stream, "readinto", None)
     while True:
-        if readinto is not None:
-            count = readinto(buffer)
-            piece: memoryview | bytes = buffer[:count]
-        else:
-            piece = stream.read(_BUFFER)
-            count = len(piece)
-        if not count:
-            return Fingerprint(first.hexdigest(), second.hexdigest(), size)
-        first.update(piece)
-        second.update(piece)
-        size += count
+        piece = buffer[: readinto(buffer)] if readinto is not None else memoryview(stream.read(_BUFFER))
+        if not piece:
+            return made.fingerprint()
+        made.update(piece)
 
 
 def fingerprint_bytes(data: bytes) -> Fingerprint:

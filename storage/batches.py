@@ -21,13 +21,15 @@ from storage.placing import lock_version, place, require_there
 
 FORMAT, REVOCATION_FORMAT = "minutier-evidence-batch/1", "minutier-revocation/1"
 ROLE, REVOCATION = "batch", "revocation"
+EVIDENCE = "_evidence"
+"""Where the files of tokens lie on a store; no safe has a name that begins like this."""
 STAGING = "batches"
 """The folder of the spool where batch files wait for the stores."""
 
 
 def batch_key(token_id: str) -> str:
-    """Give the key of a batch file; no safe has a name that begins like this."""
-    return f"_evidence/{token_id}/batch.json"
+    """Give the key of a batch file."""
+    return f"{EVIDENCE}/{token_id}/batch.json"
 
 
 def encode_batch(connection: Connection, token_id: str) -> bytes:
@@ -58,12 +60,12 @@ def encode_batch(connection: Connection, token_id: str) -> bytes:
 
 def store_batch(archive: Archive, token_id: str | None) -> None:
     """Put the batch file of a token on every replica under a short lock and read it back; nothing when it is there."""
-    if token_id is None:
+    if token_id is None or not _lacking(archive, token_id):
         return
     with archive.database.exclusive(f"batch {token_id}", wait=True):
+        if not _lacking(archive, token_id):
+            return
         with archive.database.transaction() as connection:
-            if not missing_batches(archive, connection, token_id):
-                return
             data = encode_batch(connection, token_id)
         _put(archive, token_id, ROLE, batch_key(token_id), data)
 
@@ -87,7 +89,7 @@ def store_revocation(archive: Archive) -> int:
         with archive.database.exclusive(f"batch {token_id}", wait=True):
             with archive.database.transaction() as connection:
                 data = encode_revocation(connection, token_id)
-            _put(archive, token_id, REVOCATION, f"_evidence/{token_id}/revocation.json", data)
+            _put(archive, token_id, REVOCATION, f"{EVIDENCE}/{token_id}/revocation.json", data)
         lock_batch(archive, token_id)
     return len(rows)
 
@@ -117,9 +119,12 @@ def _put(archive: Archive, token_id: str, role: str, key: str, data: bytes) -> N
             catalogue.put_copy(connection, item, name, version.version_id, archive.clock())
 
 
-def lock_batch(archive: Archive, token_id: str | None) -> None:
-    """Lock the files of a token to the longest term of the documents that rest on it, with the legal hold."""
-    if token_id is None:
+def lock_batch(archive: Archive, token_id: str | None, least: datetime | None = None) -> None:
+    """Lock the files of a token to the longest term of the documents that rest on it, with the legal hold.
+
+    With `least`, nothing is done where they are locked as long as that already.
+    """
+    if token_id is None or (least is not None and _locked_to(archive, token_id, least)):
         return
     with archive.database.exclusive(f"batch {token_id}", wait=True):
         with archive.database.transaction() as connection:
@@ -135,6 +140,17 @@ def lock_batch(archive: Archive, token_id: str | None) -> None:
             for copy in late:
                 catalogue.set_term(connection, token_id, copy.role, term)
                 catalogue.set_copy(connection, copy, locked_until=term)
+
+
+def _locked_to(archive: Archive, token_id: str, least: datetime) -> bool:
+    with archive.database.transaction() as connection:
+        ends = [copy.locked_until for copy in catalogue.copies(connection, token_id)]
+    return bool(ends) and all(end is not None and end >= least for end in ends)
+
+
+def _lacking(archive: Archive, token_id: str) -> list[str]:
+    with archive.database.transaction() as connection:
+        return missing_batches(archive, connection, token_id)
 
 
 def missing_batches(archive: Archive, connection: Connection, token_id: str | None) -> list[str]:

@@ -21,7 +21,8 @@ from storage.database import Connection
 
 STATES = ("RECEIVED", "SCREENED", "RENDERED", "SEALED", "STAMPED", "STORED", "COMMITTED", "LOCKED", "ARCHIVED")
 COMMITTED_STATES = ("COMMITTED", "LOCKED", "ARCHIVED")
-_EVENTS = {state: Event(f"deposit:{state.lower()}") for state in (*STATES, "REFUSED")}
+ENDED_STATES = ("REFUSED", "ABANDONED")
+_EVENTS = {state: Event(f"deposit:{state.lower()}") for state in (*STATES, *ENDED_STATES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,22 +115,48 @@ def advance(
     state: str,
     at: datetime,
     *,
-    details: dict[str, str | int] | None = None,
+    details: Mapping[str, str | int] | None = None,
     **columns: Any,
-) -> None:
-    """Move a deposit from the state it was read in to `state` (compare-and-swap) and journal the change.
+) -> Deposit:
+    """Move a deposit from the state it was read in to `state` (compare-and-swap), journal it, give it as it stands now.
 
     Raises ServiceUnavailableError (`STATE_MOVED`) when another worker moved it first: read again and go on from there.
     """
     values = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in columns.items()}
     settings = SQL(", ").join([SQL("state = %s"), *(SQL("{} = %s").format(Identifier(name)) for name in values)])
-    query = SQL("UPDATE deposit SET {} WHERE archive_id = %s AND state = %s").format(settings)
-    done = connection.execute(query, (state, *values.values(), deposit.archive_id, deposit.state))
-    if done.rowcount != 1:
-        raise ServiceUnavailableError(
-            "STATE_MOVED", "Another worker moved this deposit on.", remedy="Run the same command again."
-        )
+    query = SQL("UPDATE deposit SET {} WHERE archive_id = %s AND state = %s RETURNING *").format(settings)
+    row = connection.execute(query, (state, *values.values(), deposit.archive_id, deposit.state)).fetchone()
+    if row is None:
+        raise _moved()
     journal.append(connection, _EVENTS[state], at, archive_id=deposit.archive_id, safe=deposit.safe, details=details)
+    return _deposit(row)
+
+
+def advance_all(
+    connection: Connection,
+    deposits: Sequence[tuple[Deposit, Mapping[str, str | int]]],
+    state: str,
+    at: datetime,
+    **columns: Any,
+) -> None:
+    """Move deposits that were read in one same state to `state`, all or none, as `advance` does with each.
+
+    With each come the details of its journal entry; `columns` are the same for all.
+    """
+    settings = SQL(", ").join([SQL("state = %s"), *(SQL("{} = %s").format(Identifier(name)) for name in columns)])
+    query = SQL("UPDATE deposit SET {} WHERE archive_id = ANY(%s::uuid[]) AND state = %s").format(settings)
+    ids, before = [deposit.archive_id for deposit, _ in deposits], {deposit.state for deposit, _ in deposits}
+    done = connection.execute(query, (state, *columns.values(), ids, before.pop()))
+    if before or done.rowcount != len(ids):
+        raise _moved()
+    about = [(deposit.archive_id, deposit.safe, details) for deposit, details in deposits]
+    journal.append_all(connection, _EVENTS[state], at, about)
+
+
+def _moved() -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "STATE_MOVED", "Another worker moved this deposit on.", remedy="Run the same command again."
+    )
 
 
 def start_again(connection: Connection, deposit: Deposit, at: datetime) -> None:
@@ -137,8 +164,14 @@ def start_again(connection: Connection, deposit: Deposit, at: datetime) -> None:
     made = ("screening", "rendition", "retain_until", "manifest", "seal", "second_seal", "token_id")
     details: dict[str, str | int] = {"again_from": deposit.state}
     advance(connection, deposit, "RECEIVED", at, details=details, **dict.fromkeys(made))
-    connection.execute("DELETE FROM object WHERE archive_id = %s", (deposit.archive_id,))
-    connection.execute("DELETE FROM evidence_chain WHERE archive_id = %s", (deposit.archive_id,))
+    drop_made(connection, deposit.archive_id)
+
+
+def drop_made(connection: Connection, archive_id: str) -> None:
+    """Forget what an uncommitted deposit had staged and its place in a token: nothing rests on it any more."""
+    for table in ("replica_copy", "object", "evidence_chain", "deposit_wait"):
+        query = SQL("DELETE FROM {} WHERE archive_id = %s").format(Identifier(table))
+        connection.execute(query, (archive_id,))
 
 
 def get(connection: Connection, archive_id: str) -> Deposit:
@@ -161,6 +194,21 @@ def state_of(connection: Connection, archive_id: str) -> str | None:
         return None
     row = connection.execute("SELECT state FROM deposit WHERE archive_id = %s", (archive_id,)).fetchone()
     return str(row["state"]) if row else None
+
+
+def ended_deposits(connection: Connection) -> set[str]:
+    """Give the archive_ids of all deposits that were refused or abandoned."""
+    rows = connection.execute("SELECT archive_id FROM deposit WHERE state = ANY(%s)", (list(ENDED_STATES),))
+    return {str(row["archive_id"]) for row in rows}
+
+
+def idle_tokens(connection: Connection) -> set[str]:
+    """Give the ids of tokens that date nothing, for the deposits that they dated were abandoned or began again."""
+    rows = connection.execute(
+        "SELECT token_id FROM token t WHERE NOT EXISTS (SELECT 1 FROM evidence_chain c WHERE c.token_id = t.token_id)"
+        " AND NOT EXISTS (SELECT 1 FROM token_renewal r WHERE t.token_id IN (r.token_id, r.by_token))"
+    )
+    return {str(row["token_id"]) for row in rows}
 
 
 def unknown(identifier: str) -> BadInputError:

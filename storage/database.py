@@ -81,18 +81,8 @@ class Database:
 
         When another session holds it: ServiceUnavailableError (code `BUSY`), or with `wait` its end is waited for.
         """
-        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
         with self.transaction() as connection:
-            # A transaction-level lock on a connection kept open for the block: released at its end or its death.
-            if wait:
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (number,))
-                yield
-                return
-            row = connection.execute("SELECT pg_try_advisory_xact_lock(%s) AS taken", (number,)).fetchone()
-            if row is None or not row["taken"]:
-                raise ServiceUnavailableError(
-                    "BUSY", f"Another worker is at work on {name}.", remedy="Run the same command again in a moment."
-                )
+            lock(connection, name, wait=wait)
             yield
 
     def _migrate(self) -> None:
@@ -116,6 +106,22 @@ class Database:
                     continue
                 connection.execute(text.encode())
                 connection.execute("INSERT INTO schema_migration (name, sha256) VALUES (%s, %s)", (name, digest))
+
+
+def lock(connection: Connection, name: str, *, wait: bool = False) -> None:
+    """Take the advisory lock called `name` for the transaction of `connection`: released at its end or its death.
+
+    When another session holds it: ServiceUnavailableError (code `BUSY`), or with `wait` its end is waited for.
+    """
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    if wait:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (number,))
+        return
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(%s) AS taken", (number,)).fetchone()
+    if row is None or not row["taken"]:
+        raise ServiceUnavailableError(
+            "BUSY", f"Another worker is at work on {name}.", remedy="Run the same command again in a moment."
+        )
 
 
 def _migrations() -> list[tuple[str, str]]:

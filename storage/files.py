@@ -32,13 +32,19 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def durable_writer(
-    path: Path, *, mode: int = 0o600, aside: Path | None = None, check: Callable[[Path], None] | None = None
+    path: Path,
+    *,
+    mode: int = 0o600,
+    aside: Path | None = None,
+    check: Callable[[Path], None] | None = None,
+    durable: bool = True,
 ) -> Iterator[BinaryIO]:
     """Write `path` through a file that takes its place only when complete and flushed; removed on any failure.
 
     That file is made in `aside` (a directory of the same file system), beside `path` without it. `check` looks at
     the complete file before it takes the name; what it raises keeps the name from being taken. Missing directories
-    are made, the last one for this user alone. `mode` is narrowed by the umask of the process.
+    are made, the last one for this user alone. `mode` is narrowed by the umask of the process. A file that can be made
+    again need not be `durable`: it is whole where it is there, but a power loss may take it.
 
     `ServiceUnavailableError`, code DISK_FULL, when there is no room; any other OSError passes as it is, for it may be
     about what the block reads. `path` is as it was before, unless only the last fsync of its directory failed.
@@ -50,12 +56,16 @@ def durable_writer(
             with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
                 yield stream
                 stream.flush()
-                os.fsync(stream.fileno())
-                # Without the pages in memory, whoever reads the file next reads the disk.
-                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                if durable:
+                    os.fsync(stream.fileno())
+                    # Without the pages in memory, whoever reads the file next reads the disk.
+                    os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             if check is not None:
                 check(written)
-        move(written, path)
+        if durable:
+            move(written, path)
+        else:
+            written.replace(path)
     except OSError as error:
         if error.errno in _FULL:
             raise disk_error(error, path.parent) from error

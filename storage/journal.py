@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,7 @@ _SEQUENCER_LOCK = 0x6A6F75726E616C31  # "journal1"
 _ZERO = bytes(32)
 _ROWS = 200  # in memory at once, of a journal that never stops growing
 ACTOR = "minutier"
+_INSERT = "INSERT INTO journal_event (event, archive_id, at, entry, leaf) VALUES (%s, %s, %s, %s, %s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +51,27 @@ def append(
     *,
     archive_id: str = "",
     safe: str = "",
-    details: dict[str, str | int] | None = None,
+    details: Mapping[str, str | int] | None = None,
 ) -> None:
     """Add one entry inside the caller's transaction: the act and its trace are committed together or not at all."""
+    connection.execute(_INSERT, _values(event, at, archive_id, safe, details))
+
+
+def append_all(
+    connection: Connection, event: Event, at: datetime, about: Sequence[tuple[str, str, Mapping[str, str | int]]]
+) -> None:
+    """Add one entry of the same kind about each document: archive_id, safe, details."""
+    with connection.cursor() as cursor:
+        cursor.executemany(_INSERT, [_values(event, at, *each) for each in about])
+
+
+def _values(
+    event: Event, at: datetime, archive_id: str, safe: str, details: Mapping[str, str | int] | None
+) -> tuple[object, ...]:
     entry = encode_entry(
         event, event_uuid=str(uuid.uuid4()), at=at, actor=ACTOR, archive_id=archive_id, safe=safe, details=details
     )
-    connection.execute(
-        "INSERT INTO journal_event (event, archive_id, at, entry, leaf) VALUES (%s, %s, %s, %s, %s)",
-        (event.value, archive_id or None, at, entry, merkle.leaf_hash(entry)),
-    )
+    return event.value, archive_id or None, at, entry, merkle.leaf_hash(entry)
 
 
 def sequence(connection: Connection, *, limit: int = 5000) -> int:

@@ -6,7 +6,6 @@ file for the recipients of its safe. That small file lives outside Object Lock, 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -25,7 +24,7 @@ from minutier.age import (
 )
 from minutier.age_stream import decrypt_bytes, encrypt_bytes
 from minutier.errors import BadInputError, IntegrityFailureError, MinutierError
-from minutier.fingerprint import Fingerprint
+from minutier.fingerprint import Digesting, Fingerprint
 from storage.files import durable_writer, move, remove, settle, sync_directory, write_durably
 from storage.seam import crossing
 from storage.signers import read_secret
@@ -179,15 +178,22 @@ def spool_altered(name: str) -> IntegrityFailureError:
     )
 
 
-def encrypt_file(source: Path, target: Path, recipient: str, expected: Fingerprint | None = None) -> None:
-    """Encrypt a file to an age recipient, streaming; the target is whole and durable, or as it was before.
+def encrypt_file(
+    source: Path, target: Path, recipient: str, expected: Fingerprint | None = None, *, durable: bool = True
+) -> Fingerprint:
+    """Encrypt a file to an age recipient, streaming; give the fingerprint of what was written.
 
-    `expected` is what the bytes that go in must be, judged on the very bytes encrypted: IntegrityFailureError,
-    `SPOOL_ALTERED`, when they are others. OSError when the source cannot be read; ServiceUnavailableError, code
-    DISK_FULL, when the target has no room.
+    The target is whole, or as it was before; durable too, unless it can be made again. `expected` is what the bytes
+    that go in must be, judged on the very bytes encrypted: IntegrityFailureError, `SPOOL_ALTERED`, when they are
+    others. OSError when the source cannot be read; ServiceUnavailableError, code DISK_FULL, when the target has no
+    room.
     """
     chosen = parse_recipient(recipient)
-    with source.open("rb") as reader, durable_writer(target) as writer, crossing("encryption", "encrypt", target.name):
+    with (
+        source.open("rb") as reader,
+        durable_writer(target, durable=durable) as writer,
+        crossing("encryption", "encrypt", target.name),
+    ):
         watched = _Watched(reader, writer)
         try:
             if chosen.kind == X25519:
@@ -196,8 +202,9 @@ def encrypt_file(source: Path, target: Path, recipient: str, expected: Fingerpri
                 age_stream.encrypt(watched, watched, [chosen])
         except (EncryptError, OSError) as error:
             raise watched.met or error from None
-        if expected is not None and watched.fingerprint() != expected:
+        if expected is not None and watched.taken.fingerprint() != expected:
             raise spool_altered(source.name)
+    return watched.given.fingerprint()
 
 
 def decrypt_stream(source: BinaryIO, target: BinaryIO, identity: Identity) -> None:
@@ -222,11 +229,14 @@ def decrypt_stream(source: BinaryIO, target: BinaryIO, identity: Identity) -> No
 
 
 class _Watched:
-    """Passes bytes on and keeps the error met: pyrage gives the words of one, without its number, or an own error."""
+    """Passes bytes on, keeps their digests and the error met.
+
+    pyrage gives the words of an error, without its number, or an own one.
+    """
 
     def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
         self._source, self._target = source, target
-        self._digests, self._size = (hashlib.sha256(), hashlib.sha3_512()), 0
+        self.taken, self.given = Digesting(), Digesting()
         self.met: OSError | MinutierError | None = None
 
     def read(self, size: int = -1) -> bytes:
@@ -235,22 +245,17 @@ class _Watched:
         except (OSError, MinutierError) as error:
             self.met = error
             raise
-        for digest in self._digests:
-            digest.update(data)
-        self._size += len(data)
+        self.taken.update(data)
         return data
-
-    def fingerprint(self) -> Fingerprint:
-        """Give the fingerprint of all that was read."""
-        first, second = (digest.hexdigest() for digest in self._digests)
-        return Fingerprint(first, second, self._size)
 
     def write(self, data: bytes) -> int:
         try:
-            return self._target.write(data)
+            done = self._target.write(data)
         except (OSError, MinutierError) as error:
             self.met = error
             raise
+        self.given.update(data)
+        return done
 
 
 def _identity(path: Path) -> Identity:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from storage import catalogue
 from storage.archive import Archive
 from storage.blind import CIPHERTEXT, BlindDelivery, record, require_mode
 from storage.catalogue import Deposit
+from storage.database import lock
 from storage.files import durable_writer, move, remove
 
 # A refusal of the content itself: the same bytes under the same name get the same answer. Others may pass corrected.
@@ -105,7 +105,7 @@ def refuse(
 def refuse_deposit(archive: Archive, deposit: Deposit, refusal: RefusedDocumentError) -> Deposit:
     """End a live deposit as REFUSED: its bytes go to quarantine, its reason to the catalogue and the journal."""
     with archive.database.transaction() as connection:
-        catalogue.advance(
+        refused = catalogue.advance(
             connection,
             deposit,
             "REFUSED",
@@ -116,22 +116,23 @@ def refuse_deposit(archive: Archive, deposit: Deposit, refusal: RefusedDocumentE
             refusal_fr=refusal.message_fr,
         )
     quarantine(archive, archive.spool / deposit.archive_id, deposit.archive_id)
-    return current(archive, deposit.archive_id)
+    return refused
 
 
-@contextmanager
-def claimed(archive: Archive, archive_id: str, state: str) -> Iterator[Deposit | None]:
-    """Hold a deposit that stands at `state`, alone, for the length of the block; None when it stands elsewhere.
+def do_step(archive: Archive, archive_id: str, state: str, step: Callable[[Deposit], Deposit]) -> Deposit:
+    """Run one step on a deposit that stands at `state`, alone; gives the deposit as it stands afterwards.
 
-    Raises ServiceUnavailableError (`BUSY`) when another worker holds it.
+    One that stands elsewhere is given as it is: the step was done before, or is not due. Raises what the step raises,
+    and ServiceUnavailableError (`BUSY`) when another worker holds the deposit.
     """
-    deposit = current(archive, archive_id)
-    if deposit.state != state:
-        yield None
-        return
-    with archive.database.exclusive(f"deposit {archive_id}"):
-        deposit = current(archive, archive_id)
-        yield deposit if deposit.state == state else None
+    with archive.database.transaction() as connection:
+        deposit = catalogue.get(connection, archive_id)
+        if deposit.state != state:
+            return deposit
+        # On this connection, for as long as the step lasts: the lock ends with it, whatever kills the process.
+        lock(connection, f"deposit {archive_id}")
+        deposit = catalogue.get(connection, archive_id)
+        return step(deposit) if deposit.state == state else deposit
 
 
 def current(archive: Archive, archive_id: str) -> Deposit:

@@ -13,7 +13,7 @@ from storage import catalogue, seal_keys
 from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.database import Connection
-from storage.reception import claimed, current
+from storage.reception import do_step
 from storage.sealer import Sealed
 
 
@@ -70,22 +70,24 @@ def _overtaken(deposit: Deposit, revoked: Collection[str], at: datetime) -> str:
 
 
 def _sealed_again(archive: Archive, deposit: Deposit) -> Deposit:
-    with claimed(archive, deposit.archive_id, "SEALED") as held:
-        if held is not None and held.manifest is not None:
-            with archive.database.transaction() as connection:
-                revoked = _revoked(connection)
-            now = archive.clock()
-            if why := _overtaken(held, revoked, now):
-                sealed, second = seal_manifest(archive, held.manifest, now, held.archive_id)
-                with archive.database.transaction() as connection:
-                    details = journal_seals(connection, held.manifest, sealed, second) | {"again": why}
-                    catalogue.advance(
-                        connection,
-                        held,
-                        "SEALED",
-                        now,
-                        details=details,
-                        seal=sealed.signature,
-                        second_seal=second.signature if second else None,
-                    )
-    return current(archive, deposit.archive_id)
+    return do_step(archive, deposit.archive_id, "SEALED", lambda held: _seal_again(archive, held))
+
+
+def _seal_again(archive: Archive, held: Deposit) -> Deposit:
+    with archive.database.transaction() as connection:
+        revoked = _revoked(connection)
+    now = archive.clock()
+    why = _overtaken(held, revoked, now)
+    if not why or held.manifest is None:
+        return held
+    sealed, second = seal_manifest(archive, held.manifest, now, held.archive_id)
+    with archive.database.transaction() as connection:
+        return catalogue.advance(
+            connection,
+            held,
+            "SEALED",
+            now,
+            details=journal_seals(connection, held.manifest, sealed, second) | {"again": why},
+            seal=sealed.signature,
+            second_seal=second.signature if second else None,
+        )

@@ -14,9 +14,9 @@ from minutier.retention import retain_until
 from storage import catalogue, journal, revocation
 from storage.archive import Archive
 from storage.catalogue import Deposit
-from storage.evidence_store import keep_token, leaves_of, members, start_chain
+from storage.evidence_store import keep_token, leaves_of, members, start_chains
 from storage.keys import spool_altered
-from storage.reception import RUNGS_WITH_FILE, claimed, current
+from storage.reception import RUNGS_WITH_FILE, do_step
 from storage.resealing import journal_seals, require_standing_seals, seal_manifest, with_standing_seals
 
 _TREE_HASH = "sha256"
@@ -24,13 +24,10 @@ _TREE_HASH = "sha256"
 
 def seal_deposit(archive: Archive, archive_id: str, software: Mapping[str, str]) -> Deposit:
     """Describe a RENDERED deposit in a manifest and seal it; a deposit already past this is given back as it is."""
-    with claimed(archive, archive_id, "RENDERED") as deposit:
-        if deposit is not None:
-            _seal(archive, deposit, software)
-    return current(archive, archive_id)
+    return do_step(archive, archive_id, "RENDERED", lambda deposit: _seal(archive, deposit, software))
 
 
-def _seal(archive: Archive, deposit: Deposit, software: Mapping[str, str]) -> None:
+def _seal(archive: Archive, deposit: Deposit, software: Mapping[str, str]) -> Deposit:
     now = archive.clock()
     with archive.database.transaction() as connection:
         years = catalogue.class_years(connection, deposit.lifecycle_class)
@@ -52,7 +49,7 @@ def _seal(archive: Archive, deposit: Deposit, software: Mapping[str, str]) -> No
     manifest = encode_manifest(description, parts(archive, deposit))
     sealed, second = seal_manifest(archive, manifest, now, deposit.archive_id)
     with archive.database.transaction() as connection:
-        catalogue.advance(
+        return catalogue.advance(
             connection,
             deposit,
             "SEALED",
@@ -89,7 +86,7 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     The token is verified before it is kept, and kept in the same transaction as the paths that rest on it.
     """
     with archive.database.transaction() as connection:
-        waiting = [catalogue.get(connection, archive_id) for archive_id in archive_ids]
+        waiting = catalogue.get_all(connection, archive_ids)
     waiting = with_standing_seals(archive, [deposit for deposit in waiting if deposit.state == "SEALED"])
     if not waiting:
         return None
@@ -111,10 +108,11 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
         require_standing_seals(connection, waiting, token.gen_time)
         token_id = keep_token(connection, token, stamped.url, root, values, _TREE_HASH)
         revocation.keep(connection, token_id, stamped.revocation, gen_time=token.gen_time, at=now)
-        for deposit, leaf in zip(waiting, leaves, strict=True):
-            details: dict[str, str | int] = {"token": token_id, "gen_time": token.gen_time.isoformat()}
-            catalogue.advance(connection, deposit, "STAMPED", now, details=details, token_id=token_id)
-            start_chain(connection, deposit.archive_id, "document", 1, _TREE_HASH, leaf, token_id)
+        details = {"token": token_id, "gen_time": token.gen_time.isoformat()}
+        catalogue.advance_all(connection, [(each, details) for each in waiting], "STAMPED", now, token_id=token_id)
+        chains = zip(waiting, leaves, strict=True)
+        rows = [(deposit.archive_id, "document", 1, leaf, None) for deposit, leaf in chains]
+        start_chains(connection, _TREE_HASH, token_id, rows)
     return token_id
 
 

@@ -7,15 +7,17 @@ never done twice. Staged versions are locked for a few days only, so a deposit t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from minutier import canonical
-from minutier.errors import IntegrityFailureError
+from minutier.errors import IntegrityFailureError, MinutierError
 from minutier.events import format_time
 from minutier.fingerprint import Fingerprint, fingerprint_bytes, fingerprint_file
 from minutier.manifest import Part, read_parts
+from minutier.sealed_record import SealedRecord, encode_sealed_record
 from storage import catalogue, journal, safes
 from storage.archive import Archive
 from storage.batches import lock_batch, missing_batches, store_batch
@@ -25,9 +27,12 @@ from storage.database import Connection
 from storage.files import remove
 from storage.keys import encrypt_file, spool_altered
 from storage.placing import fingerprint_of, lock_version, place, require_there
-from storage.reception import SPOOL_NAMES, claimed, current
+from storage.reception import SPOOL_NAMES, do_step
 
-_SECOND_SEAL = "seal-mldsa65"
+_Found = TypeVar("_Found")
+_RECORD = "record"
+_EARLIER = ("manifest", "seal")
+"""Roles of what is now one record, in documents of earlier releases."""
 
 
 def object_key(deposit: Deposit, role: str) -> str:
@@ -40,101 +45,127 @@ def store_deposit(archive: Archive, archive_id: str) -> Deposit:
 
     The batch file of its token goes with the first of its documents.
     """
-    with claimed(archive, archive_id, "STAMPED") as deposit:
-        if deposit is not None:
-            _store(archive, deposit)
-    return current(archive, archive_id)
+    return do_step(archive, archive_id, "STAMPED", lambda deposit: _store(archive, deposit))
 
 
-def _store(archive: Archive, deposit: Deposit) -> None:
-    staged = _stage(archive, deposit, _document_key(archive, deposit))
+def _store(archive: Archive, deposit: Deposit) -> Deposit:
+    staged = _stage(archive, deposit)
     placed = [
         (item, replica.name, place(archive, replica, item, path).version_id)
         for item, path in staged
         for replica in archive.replicas
     ]
     store_batch(archive, deposit.token_id)
-
-    def record(connection: Connection) -> dict[str, str | int]:
+    now = archive.clock()
+    with archive.database.transaction() as connection:
         for item, replica, version_id in placed:
-            catalogue.put_copy(connection, item, replica, version_id, archive.clock())
-        return {}
-
-    _advance(archive, deposit, "STORED", record)
+            catalogue.put_copy(connection, item, replica, version_id, now)
+        return catalogue.advance(connection, deposit, "STORED", now)
 
 
-def commit_deposit(archive: Archive, archive_id: str) -> Deposit:
-    """Commit a STORED deposit: state and journal entry in one transaction; it is then part of the archive."""
-    deposit = current(archive, archive_id)
-    if deposit.state != "STORED":
-        return deposit
+def commit_deposits(archive: Archive, archive_ids: Sequence[str]) -> list[Deposit]:
+    """Commit the STORED ones of these deposits, states and journal entries in one transaction, then number the journal.
 
-    def complete(connection: Connection) -> dict[str, str | int]:
-        needed = [part.role for part in sealed_parts(deposit)] + list(_catalogued(deposit))
-        placed = {(copy.role, copy.replica) for copy in catalogue.copies(connection, archive_id)}
-        missing = [f"{role} on {s.name}" for role in needed for s in archive.replicas if (role, s.name) not in placed]
-        missing += missing_batches(archive, connection, deposit.token_id)
-        if missing or deposit.manifest is None:
-            raise IntegrityFailureError(
-                "COPY_MISSING",
-                f"Not every copy is in place ({', '.join(missing)}).",
-                remedy="Run the same deposit again.",
-            )
-        return {"manifest_sha256": hashlib.sha256(deposit.manifest).hexdigest(), "objects": len(needed)}
+    They are then part of the archive. One that lacks a copy stays STORED and hinders no other: IntegrityFailureError
+    (`COPY_MISSING`) names it, once the others are committed.
+    """
+    with archive.database.transaction() as connection:
+        stored = [each for each in catalogue.get_all(connection, archive_ids) if each.state == "STORED"]
+        whole, trouble = _each(stored, lambda deposit: _commitment(archive, connection, deposit))
+        if whole:
+            catalogue.advance_all(connection, whole, "COMMITTED", archive.clock())
+    return _numbered(archive, archive_ids, trouble)
 
-    _advance(archive, deposit, "COMMITTED", complete)
+
+def _each(
+    deposits: Iterable[Deposit], look: Callable[[Deposit], _Found]
+) -> tuple[list[tuple[Deposit, _Found]], MinutierError | None]:
+    """Give what `look` finds of each deposit, and the first error met: one deposit in trouble hinders no other."""
+    found, trouble = list[tuple[Deposit, _Found]](), list[MinutierError]()
+    for deposit in deposits:
+        try:
+            found.append((deposit, look(deposit)))
+        except IntegrityFailureError as error:
+            trouble.append(error)
+    return found, trouble[0] if trouble else None
+
+
+def _commitment(archive: Archive, connection: Connection, deposit: Deposit) -> dict[str, str | int]:
+    """Give the details of a commit entry; IntegrityFailureError (`COPY_MISSING`) unless every copy is in place."""
+    parts, known = [part.role for part in sealed_parts(deposit)], catalogue.objects(connection, deposit.archive_id)
+    earlier = [role for role in known if role.startswith(_EARLIER)]
+    needed = [*parts, *(earlier if earlier and _RECORD not in known else [_RECORD])]
+    placed = {(copy.role, copy.replica) for copy in catalogue.copies(connection, deposit.archive_id)}
+    missing = [f"{role} on {s.name}" for role in needed for s in archive.replicas if (role, s.name) not in placed]
+    missing += missing_batches(archive, connection, deposit.token_id)
+    if missing or deposit.manifest is None:
+        raise IntegrityFailureError(
+            "COPY_MISSING",
+            f"Not every copy of {deposit.archive_id} is in place ({', '.join(missing)}).",
+            remedy="Run the same deposit again.",
+        )
+    return {"manifest_sha256": hashlib.sha256(deposit.manifest).hexdigest(), "objects": len(needed)}
+
+
+def _numbered(archive: Archive, archive_ids: Sequence[str], trouble: MinutierError | None) -> list[Deposit]:
+    """Number the journal after a batch, raise the trouble of one of its deposits, or give them all as they stand."""
     with archive.database.transaction() as connection:
         journal.sequence(connection)
-    return current(archive, archive_id)
+    if trouble is not None:
+        raise trouble
+    with archive.database.transaction() as connection:
+        return catalogue.get_all(connection, archive_ids)
 
 
 def lock_deposit(archive: Archive, archive_id: str) -> Deposit:
     """Extend the lock of every version of a COMMITTED deposit to its term, set the legal hold, and verify both."""
-    deposit = current(archive, archive_id)
+    with archive.database.transaction() as connection:
+        deposit = catalogue.get(connection, archive_id)
+        items = catalogue.objects(connection, archive_id)
+        copies = catalogue.copies(connection, archive_id)
     until = deposit.retain_until
     if deposit.state != "COMMITTED" or until is None:
         return deposit
-    lock_batch(archive, deposit.token_id)
-    with archive.database.transaction() as connection:
-        items = catalogue.objects(connection, archive_id)
-        copies = catalogue.copies(connection, archive_id)
+    lock_batch(archive, deposit.token_id, until)
     for copy in copies:
         require_there(archive, items[copy.role], copy)
         lock_version(archive.replica(copy.replica), items[copy.role].key, copy.version_id, until)
-
-    def record(connection: Connection) -> dict[str, str | int]:
+    with archive.database.transaction() as connection:
         for copy in copies:
             catalogue.set_copy(connection, copy, locked_until=until)
-        return {}
-
-    _advance(archive, deposit, "LOCKED", record)
-    return current(archive, archive_id)
+        return catalogue.advance(connection, deposit, "LOCKED", archive.clock())
 
 
-def attest_deposit(archive: Archive, archive_id: str) -> Deposit:
-    """Put the sealed attestation of a LOCKED deposit in the outbox and end it ARCHIVED; only then drop its spool."""
-    deposit = current(archive, archive_id)
-    if deposit.state == "LOCKED":
-        now = archive.clock()
-        body = _attestation(deposit, now)
-        sealed = archive.signer.seal(body, now, "attestation", archive_id)
+def attest_deposits(archive: Archive, archive_ids: Sequence[str]) -> list[Deposit]:
+    """Put the sealed attestations of the LOCKED ones of these deposits in the outbox and end them ARCHIVED.
 
-        def deliver(connection: Connection) -> dict[str, str | int]:
-            # A rival that was first is told by the compare-and-swap, which undoes this.
-            connection.execute(
-                "INSERT INTO outbox (archive_id, body, seal, created_at) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT (archive_id) DO NOTHING",
-                (archive_id, body, sealed.signature, now),
-            )
-            return {"attestation_sha256": hashlib.sha256(body).hexdigest(), **sealed.journaled(connection)}
-
-        _advance(archive, deposit, "ARCHIVED", deliver)
+    All in one transaction; only then is their spool dropped. One that cannot be attested hinders no other.
+    """
+    now = archive.clock()
+    with archive.database.transaction() as connection:
+        locked = [each for each in catalogue.get_all(connection, archive_ids) if each.state == "LOCKED"]
+    bodies, trouble = _each(locked, lambda deposit: _attestation(deposit, now))
+    attested = [
+        (deposit, body, archive.signer.seal(body, now, "attestation", deposit.archive_id)) for deposit, body in bodies
+    ]
+    if attested:
         with archive.database.transaction() as connection:
-            journal.sequence(connection)
-        deposit = current(archive, archive_id)
-    if deposit.state == "ARCHIVED":
-        remove(archive.spool / archive_id)
-    return deposit
+            ended = [
+                (deposit, {"attestation_sha256": hashlib.sha256(body).hexdigest(), **sealed.journaled(connection)})
+                for deposit, body, sealed in attested
+            ]
+            # First, for of two workers the second is stopped here.
+            catalogue.advance_all(connection, ended, "ARCHIVED", now)
+            with connection.cursor() as cursor:
+                cursor.executemany(
+                    "INSERT INTO outbox (archive_id, body, seal, created_at) VALUES (%s, %s, %s, %s)",
+                    [(deposit.archive_id, body, sealed.signature, now) for deposit, body, sealed in attested],
+                )
+    found = _numbered(archive, archive_ids, trouble)
+    for deposit in found:
+        if deposit.state == "ARCHIVED":
+            remove(archive.spool / deposit.archive_id)
+    return found
 
 
 def sealed_parts(deposit: Deposit) -> list[Part]:
@@ -147,40 +178,32 @@ def sealed_parts(deposit: Deposit) -> list[Part]:
         ) from error
 
 
-def _advance(
-    archive: Archive,
-    deposit: Deposit,
-    state: str,
-    within: Callable[[Connection], dict[str, str | int]] | None = None,
-) -> None:
-    with archive.database.transaction() as connection:
-        details = within(connection) if within is not None else None
-        catalogue.advance(connection, deposit, state, archive.clock(), details=details)
+def _document_key(archive: Archive, connection: Connection, deposit: Deposit) -> tuple[str, bytes]:
+    """Give the recipient of the document's key and the key wrapped for its safe: made once, kept for every run."""
+    query = "SELECT recipient, wrapped FROM document_key WHERE archive_id = %s"
+    row = connection.execute(query, (deposit.archive_id,)).fetchone()
+    if row is not None:
+        return row["recipient"], bytes(row["wrapped"])
+    recipients = safes.recipients_of(connection, deposit.safe, lock="SHARE")
+    for own in recipients.host:
+        archive.keys.require_safe_key(deposit.safe, own)
+    recipient, wrapped = archive.keys.new_document_key(recipients.all)
+    connection.execute(
+        "INSERT INTO document_key (archive_id, recipient, wrapped, wrapped_for) VALUES (%s, %s, %s, %s)",
+        (deposit.archive_id, recipient, wrapped, recipients.set_id),
+    )
+    return recipient, wrapped
 
 
-def _document_key(archive: Archive, deposit: Deposit) -> str:
-    with archive.database.transaction() as connection:
-        query = "SELECT recipient, wrapped FROM document_key WHERE archive_id = %s"
-        row = connection.execute(query, (deposit.archive_id,)).fetchone()
-        if row is None:
-            recipients = safes.recipients_of(connection, deposit.safe, lock="SHARE")
-            for own in recipients.host:
-                archive.keys.require_safe_key(deposit.safe, own)
-            recipient, wrapped = archive.keys.new_document_key(recipients.all)
-            connection.execute(
-                "INSERT INTO document_key (archive_id, recipient, wrapped, wrapped_for) VALUES (%s, %s, %s, %s)",
-                (deposit.archive_id, recipient, wrapped, recipients.set_id),
-            )
-        else:
-            recipient, wrapped = row["recipient"], bytes(row["wrapped"])
-    archive.keys.keep(deposit.archive_id, wrapped)
-    return recipient
-
-
-def _catalogued(deposit: Deposit) -> dict[str, bytes | None]:
-    """Give, by role, the bytes of the objects that the catalogue holds; the second seal where there is one."""
-    second = {_SECOND_SEAL: deposit.second_seal} if deposit.second_seal is not None else {}
-    return {"manifest": deposit.manifest, "seal": deposit.seal, **second}
+def _record(deposit: Deposit) -> bytes:
+    """Give what the catalogue holds of a sealed document as it is stored, in one object."""
+    if deposit.manifest is None or deposit.seal is None:
+        raise IntegrityFailureError(
+            "PART_MISSING",
+            "The deposit has no manifest, or no seal.",
+            remedy="Keep the instance as it is and report this.",
+        )
+    return encode_sealed_record(SealedRecord(deposit.manifest, deposit.seal, deposit.second_seal))
 
 
 def _sources(archive: Archive, deposit: Deposit) -> dict[str, tuple[Path, Fingerprint]]:
@@ -192,26 +215,22 @@ def _sources(archive: Archive, deposit: Deposit) -> dict[str, tuple[Path, Finger
         part.role: (archive.spooled(deposit.archive_id, SPOOL_NAMES[part.role]), part.fingerprint)
         for part in sealed_parts(deposit)
     }
-    for role, data in _catalogued(deposit).items():
-        if data is None:
-            raise IntegrityFailureError(
-                "PART_MISSING", f"The deposit has no {role}.", remedy="Keep the instance as it is and report this."
-            )
-        # Not flushed: the catalogue holds these bytes, and the next run writes them again.
-        path = archive.spooled(deposit.archive_id, role)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_bytes(data)
-        sources[role] = (path, fingerprint_bytes(data))
-    return sources
+    record, path = _record(deposit), archive.spooled(deposit.archive_id, _RECORD)
+    # Not flushed: the catalogue holds these bytes, and the next run writes them again.
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_bytes(record)
+    return sources | {_RECORD: (path, fingerprint_bytes(record))}
 
 
-def _stage(archive: Archive, deposit: Deposit, recipient: str) -> list[tuple[StoredObject, Path]]:
+def _stage(archive: Archive, deposit: Deposit) -> list[tuple[StoredObject, Path]]:
     """Encrypt each file once and remember the digests: a later run puts the very same bytes, and adopts what is there.
 
     The digests are in the catalogue before the first byte is on a store.
     """
     with archive.database.transaction() as connection:
+        recipient, wrapped = _document_key(archive, connection, deposit)
         known = catalogue.objects(connection, deposit.archive_id)
+    archive.keys.keep(deposit.archive_id, wrapped)
     staged: list[tuple[StoredObject, Path]] = []
     for role, (source, expected) in _sources(archive, deposit).items():
         path, item = archive.spooled(deposit.archive_id, f"objects/{role}.age"), known.get(role)
@@ -221,11 +240,12 @@ def _stage(archive: Archive, deposit: Deposit, recipient: str) -> list[tuple[Sto
         if item is None or not path.exists() or fingerprint_file(path) != fingerprint_of(item):
             if not source.is_file():
                 raise spool_altered(source.name)
-            if not sealed_before:
-                encrypt_file(source, path, recipient, expected)
-            digest = fingerprint_file(path)
-            if sealed_before and digest != expected:
-                raise spool_altered(source.name)
+            if sealed_before:
+                digest = fingerprint_file(path)
+                if digest != expected:
+                    raise spool_altered(source.name)
+            else:
+                digest = encrypt_file(source, path, recipient, expected, durable=False)
             key = object_key(deposit, role)
             item = StoredObject(deposit.archive_id, role, key, digest.sha256, digest.sha3_512, digest.size)
         staged.append((item, path))

@@ -6,7 +6,7 @@ Prefect shows and repeats; whether a step is done is decided by the catalogue al
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.client.schemas.objects import State, TaskRun
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from minutier.errors import MinutierError
 from storage.catalogue import Deposit
 
+_P = ParamSpec("_P")
 _Result = TypeVar("_Result")
 _DELAYS: list[float] = [1, 5, 15]
 
@@ -49,6 +50,18 @@ def step(name: str) -> Callable[[Callable[..., _Result]], Task[..., _Result]]:
     return task(
         name=name,
         task_run_name=f"{name} · {{ticket.reference}}",
+        retries=len(_DELAYS),
+        retry_delay_seconds=_DELAYS,
+        retry_condition_fn=may_pass_later,
+        persist_result=False,
+    )
+
+
+def batch_step(name: str) -> Callable[[Callable[_P, _Result]], Task[_P, _Result]]:
+    """Make a Prefect task of a step called `name` on all the documents of a batch called `title`, with retries."""
+    return task(
+        name=name,
+        task_run_name=f"{name} · {{title}}",
         retries=len(_DELAYS),
         retry_delay_seconds=_DELAYS,
         retry_condition_fn=may_pass_later,

@@ -13,7 +13,7 @@ from storage.bootstrap import current_archive
 from storage.catalogue import Deposit
 from storage.files import publish
 from storage.keys import spool_altered
-from storage.reception import claimed, current
+from storage.reception import do_step
 from tasks.prefect_step import Ticket, outcome, step
 from tasks.render import render
 from tasks.screening import limits_of
@@ -24,13 +24,10 @@ _BLIND = {"verdict": "not_checked", "rung": "original-only", "reason": "BLIND"}
 
 def render_deposit(archive: Archive, archive_id: str) -> Deposit:
     """Render a SCREENED deposit and record the verdict; one that is past this is given back as it is."""
-    with claimed(archive, archive_id, "SCREENED") as deposit:
-        if deposit is not None:
-            _render(archive, deposit)
-    return current(archive, archive_id)
+    return do_step(archive, archive_id, "SCREENED", lambda deposit: _render(archive, deposit))
 
 
-def _render(archive: Archive, deposit: Deposit) -> None:
+def _render(archive: Archive, deposit: Deposit) -> Deposit:
     original = archive.spooled(deposit.archive_id, "original")
     target = archive.spooled(deposit.archive_id, "rendition.pdf")
     aside = archive.spooled(deposit.archive_id, "rendition.part")
@@ -38,18 +35,17 @@ def _render(archive: Archive, deposit: Deposit) -> None:
         raise spool_altered("original")
     target.unlink(missing_ok=True)
     if is_blind(deposit):
-        _advance(archive, deposit, dict(_BLIND))
-        return
+        return _advance(archive, deposit, dict(_BLIND))
     media_type = str((deposit.screening or {})["media_type"])
     report = render(original, media_type, aside, limits_of(archive))
     if aside.exists():
         publish(aside, target)
-    _advance(archive, deposit, report.as_dict())
+    return _advance(archive, deposit, report.as_dict())
 
 
-def _advance(archive: Archive, deposit: Deposit, report: dict[str, Any]) -> None:
+def _advance(archive: Archive, deposit: Deposit, report: dict[str, Any]) -> Deposit:
     with archive.database.transaction() as connection:
-        catalogue.advance(
+        return catalogue.advance(
             connection,
             deposit,
             "RENDERED",

@@ -13,7 +13,7 @@ from storage.blind import screen_ciphertext, statement_of
 from storage.bootstrap import current_archive
 from storage.catalogue import Deposit
 from storage.keys import spool_altered
-from storage.reception import claimed, current, refuse_deposit
+from storage.reception import do_step, refuse_deposit
 from tasks.limits import Limits
 from tasks.prefect_step import Ticket, outcome, step
 from tasks.screen import screen
@@ -21,13 +21,10 @@ from tasks.screen import screen
 
 def screen_deposit(archive: Archive, archive_id: str) -> Deposit:
     """Screen the original of a RECEIVED deposit; one that is past this is given back as it is."""
-    with claimed(archive, archive_id, "RECEIVED") as deposit:
-        if deposit is not None:
-            _screen(archive, deposit)
-    return current(archive, archive_id)
+    return do_step(archive, archive_id, "RECEIVED", lambda deposit: _screen(archive, deposit))
 
 
-def _screen(archive: Archive, deposit: Deposit) -> None:
+def _screen(archive: Archive, deposit: Deposit) -> Deposit:
     original = archive.spooled(deposit.archive_id, "original")
     if not original.is_file():
         raise spool_altered("original")
@@ -41,10 +38,9 @@ def _screen(archive: Archive, deposit: Deposit) -> None:
             else screen_ciphertext(original, statement)
         )
     except RefusedDocumentError as refusal:
-        refuse_deposit(archive, deposit, refusal)
-        return
+        return refuse_deposit(archive, deposit, refusal)
     with archive.database.transaction() as connection:
-        catalogue.advance(
+        return catalogue.advance(
             connection,
             deposit,
             "SCREENED",

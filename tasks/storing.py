@@ -1,4 +1,4 @@
-"""Steps: store on every replica, commit, lock to the term, attest."""
+"""Steps: store on every replica, commit the batch, lock to the term, attest the batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 
 from storage import vault
 from storage.bootstrap import current_archive
-from tasks.prefect_step import Ticket, outcome, step
+from tasks.prefect_step import Ticket, batch_step, outcome, step
 
 
 @step("store")
@@ -17,10 +17,10 @@ def store_document(ticket: Ticket) -> Ticket | State[Any]:
     return outcome(ticket, vault.store_deposit(current_archive(), ticket.archive_id))
 
 
-@step("commit")
-def commit_document(ticket: Ticket) -> Ticket | State[Any]:
-    """Commit the document and its journal entry in one transaction."""
-    return outcome(ticket, vault.commit_deposit(current_archive(), ticket.archive_id))
+@batch_step("commit")
+def commit_documents(title: str, tickets: list[Ticket]) -> None:
+    """Commit the documents of a batch and their journal entries in one transaction."""
+    vault.commit_deposits(current_archive(), [ticket.archive_id for ticket in tickets])
 
 
 @step("lock")
@@ -29,7 +29,7 @@ def lock_document(ticket: Ticket) -> Ticket | State[Any]:
     return outcome(ticket, vault.lock_deposit(current_archive(), ticket.archive_id))
 
 
-@step("attest")
-def attest_document(ticket: Ticket) -> Ticket | State[Any]:
-    """Put the sealed attestation in the outbox: the document is archived."""
-    return outcome(ticket, vault.attest_deposit(current_archive(), ticket.archive_id))
+@batch_step("attest")
+def attest_documents(title: str, tickets: list[Ticket]) -> None:
+    """Put the sealed attestations of a batch in the outbox: its documents are archived."""
+    vault.attest_deposits(current_archive(), [ticket.archive_id for ticket in tickets])

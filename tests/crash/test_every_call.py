@@ -36,7 +36,7 @@ def wholeness(rig, archive_id):
     deposit = current(rig.archive, archive_id)
     assert deposit.state == "ARCHIVED"
     claimed = {(row["replica"], row["version_id"]) for row in rows}
-    assert len(claimed) == 8
+    assert len(claimed) == 6
     for store in rig.stores:
         for version in store.list_objects(""):
             lock = store.lock_state(version.key, version.version_id)

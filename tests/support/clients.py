@@ -53,9 +53,10 @@ def carry_really(archive: Archive, archive_ids: list[str]) -> list[Deposit]:
     stamp_batch(archive, archive_ids)
     for archive_id in archive_ids:
         vault.store_deposit(archive, archive_id)
-        vault.commit_deposit(archive, archive_id)
+    vault.commit_deposits(archive, archive_ids)
+    for archive_id in archive_ids:
         vault.lock_deposit(archive, archive_id)
-        vault.attest_deposit(archive, archive_id)
+    vault.attest_deposits(archive, archive_ids)
     return [current(archive, archive_id) for archive_id in archive_ids]
 
 

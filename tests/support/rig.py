@@ -73,7 +73,7 @@ def pass_screening(archive: Archive, archive_id: str, rung: str = "original-only
         ("RENDERED", {"rendition": RENDITION | {"rung": rung}}),
     ):
         deposit = current(archive, archive_id)
-        if catalogue.STATES.index(deposit.state) == catalogue.STATES.index(state) - 1:
+        if deposit.state == catalogue.STATES[catalogue.STATES.index(state) - 1]:
             with archive.database.transaction() as connection:
                 catalogue.advance(connection, deposit, state, archive.clock(), **column)
 
@@ -87,9 +87,10 @@ def carry(archive: Archive, archive_ids: Sequence[str]) -> list[Deposit]:
     stamp_batch(archive, archive_ids)
     for archive_id in archive_ids:
         vault.store_deposit(archive, archive_id)
-        vault.commit_deposit(archive, archive_id)
+    vault.commit_deposits(archive, archive_ids)
+    for archive_id in archive_ids:
         vault.lock_deposit(archive, archive_id)
-        vault.attest_deposit(archive, archive_id)
+    vault.attest_deposits(archive, archive_ids)
     return [current(archive, archive_id) for archive_id in archive_ids]
 
 

@@ -149,7 +149,7 @@ def test_copies_are_checked_and_healed_without_any_key(rig, source):
     client = client_safe(rig)
     found = deposit_blind(rig, source, [str(client.recipient)])
     assert {item.outcome for item in reading.check_copies(rig.archive, found)} == {"good"}
-    for role in ("original", "manifest"):
+    for role in ("original", "record"):
         store, key = rig.stores[0], f"notary/{found.archive_id}/{role}.age"
         store.damage(key, store.versions(key)[0].version_id, b"altered")
     rig.clock.advance(86400)

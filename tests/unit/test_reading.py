@@ -96,7 +96,7 @@ def test_with_a_store_down_and_the_other_bad_it_is_worth_trying_again(rig):
 def test_swapped_ciphertexts_of_the_same_key_are_seen(rig):
     deposit = rig.deposit(DATA)
     for store in rig.stores:
-        other = f"demo/{deposit.archive_id}/seal.age"
+        other = f"demo/{deposit.archive_id}/record.age"
         bytes_of_seal = store.open(other, store.versions(other)[0].version_id).read()
         key = f"demo/{deposit.archive_id}/original.age"
         store.damage(key, store.versions(key)[0].version_id, bytes_of_seal)
@@ -148,9 +148,9 @@ def test_the_key_of_another_safe_opens_nothing(rig):
 def test_check_reads_every_copy_and_names_the_bad_one(rig):
     deposit = rig.deposit(DATA)
     assert {found.outcome for found in reading.check_copies(rig.archive, deposit)} == {"good"}
-    damage(rig, deposit, "manifest", (1,))
+    damage(rig, deposit, "record", (1,))
     bad = [found for found in reading.check_copies(rig.archive, deposit) if found.outcome != "good"]
-    assert [(found.role, found.replica, found.outcome) for found in bad] == [("manifest", "replica-b", "altered")]
+    assert [(found.role, found.replica, found.outcome) for found in bad] == [("record", "replica-b", "altered")]
 
 
 def test_a_single_bad_reading_is_not_believed(rig):
@@ -194,7 +194,7 @@ def test_technical_metadata_has_what_the_norm_lists(rig):
     assert value["digests"] == {"sha256": deposit.sha256, "sha3-512": deposit.sha3_512}
     assert value["timestamp"] is not None
     assert value["metadata"] == {"title": "Façade"}
-    assert len(value["copies"]) == 6
+    assert len(value["copies"]) == 4
     assert value["refusal"] is None
 
 

@@ -14,13 +14,14 @@ from minutier.errors import IntegrityFailureError, MinutierError
 from minutier.evidence import decode_record
 from minutier.report import Verdict
 from minutier.seal import check_second_seal
+from minutier.sealed_record import SealedRecord, decode_sealed_record
 from minutier.trust import load_trust
 from minutier.verify import verify
 from storage import catalogue, renewal, seal_keys
 from storage.bootstrap import open_archive
 from storage.key_acts import revoke, rotate
 from storage.proofs import export_proof
-from storage.reading import require_sealed
+from storage.reading import fetch, require_sealed
 from storage.reception import current
 from storage.seal_keys import SECOND
 from storage.settings import load_settings
@@ -62,9 +63,11 @@ def test_a_deposit_has_both_seals_on_every_replica_and_in_its_proof(second):
     archive = second.archive
     check_second_seal(deposit.manifest, deposit.second_seal, archive.second_roots, second.clock(), archive.crls)
     with archive.database.transaction() as connection:
-        roles = set(catalogue.objects(connection, deposit.archive_id))
-        copies = [copy for copy in catalogue.copies(connection, deposit.archive_id) if copy.role == SECOND]
-    assert {"seal", SECOND} <= roles
+        copies = [copy for copy in catalogue.copies(connection, deposit.archive_id) if copy.role == "record"]
+    for copy in copies:
+        fetch(archive, deposit, "record", second.folder / copy.replica)
+        stored = decode_sealed_record((second.folder / copy.replica).read_bytes())
+        assert stored == SealedRecord(deposit.manifest, deposit.seal, deposit.second_seal)
     assert {copy.replica for copy in copies} == {"replica-a", "replica-b"}
     assert all(copy.locked_until == deposit.retain_until for copy in copies)
     bundle = proof_of(second, deposit)

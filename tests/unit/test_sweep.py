@@ -6,14 +6,17 @@ from datetime import timedelta
 import pytest
 
 from minutier.errors import IntegrityFailureError, RefusedDocumentError, ServiceUnavailableError
-from storage import catalogue, journal, reading, reception, sweep
+from storage import catalogue, journal, reading, reception, sweep, vault
+from storage.abandoning import abandon
 from storage.batches import STAGING
 from storage.collector import clean_spool, collect_strays
 from storage.ports import LockState
 from storage.proofs import make_checkpoint
+from storage.sealing import seal_deposit, stamp_batch
+from tests.support.rig import pass_screening
 
 HOUR = timedelta(hours=1)
-ROLES = ("original", "manifest", "seal")
+ROLES = ("original", "record")
 
 
 def run(rig, budget=HOUR):
@@ -53,11 +56,11 @@ def test_a_clean_archive_is_read_whole(rig):
     steps = []
     rig.clock.advance(86400)
     report = sweep.sweep(rig.archive, budget=HOUR, progress=lambda done, left: steps.append((done, left)))
-    assert (report.verdict, report.copies, report.good, report.remaining) == ("clean", 24, 24, 0)
+    assert (report.verdict, report.copies, report.good, report.remaining) == ("clean", 18, 18, 0)
     assert report.bytes_read > 0
-    assert steps[-1] == (24, 0)
+    assert steps[-1] == (18, 0)
     assert report.as_dict()["verdict"] == "clean"
-    assert run(rig).copies == 24
+    assert run(rig).copies == 18
 
 
 @pytest.mark.parametrize("harm", [alter, truncate, lose])
@@ -67,9 +70,9 @@ def test_a_bad_copy_on_either_replica_is_healed_and_the_second_sweep_is_clean(ri
     for role in ROLES:
         harm(rig, deposit, role, index)
     report = run(rig)
-    assert (report.verdict, report.healed, report.good) == ("healed", 3, 5)
+    assert (report.verdict, report.healed, report.good) == ("healed", 2, 4)
     assert {finding.outcome for finding in report.findings} == {"missing" if harm is lose else "altered"}
-    assert events(rig).count("copy:damaged") == events(rig).count("copy:healed") == 3
+    assert events(rig).count("copy:damaged") == events(rig).count("copy:healed") == 2
     assert run(rig).verdict == "clean"
     for role in ROLES:
         store, key, version = version_of(rig, deposit, role, index)
@@ -85,7 +88,7 @@ def test_two_bad_copies_raise_the_alarm_and_nothing_is_written(rig):
     truncate(rig, deposit, "original", 1)
     before = [store.calls for store in rig.stores]
     report = run(rig)
-    assert (report.verdict, report.unhealed, report.good) == ("alarm", 2, 6)
+    assert (report.verdict, report.unhealed, report.good) == ("alarm", 2, 4)
     assert all(len(store.versions(f"demo/{deposit.archive_id}/original.age")) == 1 for store in rig.stores)
     assert before != [store.calls for store in rig.stores]
     with rig.archive.database.transaction() as connection:
@@ -102,7 +105,7 @@ def test_a_store_that_does_not_answer_is_an_alarm_and_not_a_damage(rig):
 
     rig.stores[1].fault_hook = down
     report = run(rig)
-    assert (report.verdict, report.unreachable, report.good) == ("alarm", 4, 4)
+    assert (report.verdict, report.unreachable, report.good) == ("alarm", 3, 3)
     assert "copy:damaged" not in events(rig)
     rig.stores[1].fault_hook = None
     assert run(rig).verdict == "clean"
@@ -112,12 +115,12 @@ def test_a_replica_taken_out_of_the_settings_is_an_alarm(rig):
     rig.deposit()
     with rig.archive.database.transaction() as connection:
         connection.execute("UPDATE replica_copy SET replica = 'replica-z' WHERE replica = 'replica-b'")
-    assert run(rig).unreachable == 4
+    assert run(rig).unreachable == 3
 
 
 def test_a_store_that_cannot_be_healed_stays_in_the_report(rig):
     deposit = rig.deposit()
-    alter(rig, deposit, "seal", 0)
+    alter(rig, deposit, "record", 0)
     store, put = rig.stores[0], rig.stores[0].put
 
     def lying(key, source, until):
@@ -134,7 +137,7 @@ def test_a_store_that_cannot_be_healed_stays_in_the_report(rig):
 
 def test_an_answer_lost_while_healing_is_found_the_next_night(rig):
     deposit = rig.deposit()
-    alter(rig, deposit, "seal", 0)
+    alter(rig, deposit, "record", 0)
     store, put = rig.stores[0], rig.stores[0].put
 
     def unanswered(key, source, until):
@@ -145,7 +148,7 @@ def test_an_answer_lost_while_healing_is_found_the_next_night(rig):
     assert run(rig).unhealed == 1
     store.put = put
     assert run(rig).verdict == "healed"
-    assert len(store.versions(f"demo/{deposit.archive_id}/seal.age")) == 2
+    assert len(store.versions(f"demo/{deposit.archive_id}/record.age")) == 2
 
 
 def test_a_budget_that_is_spent_leaves_a_debt_and_the_next_sweep_begins_there(rig, monkeypatch):
@@ -154,16 +157,16 @@ def test_a_budget_that_is_spent_leaves_a_debt_and_the_next_sweep_begins_there(ri
     ticks = iter(range(1000))
     monkeypatch.setattr(sweep.time, "monotonic", lambda: next(ticks))
     report = run(rig, timedelta(seconds=6))
-    assert 0 < report.copies < 16
-    assert report.remaining == 16 - report.copies
+    assert 0 < report.copies < 12
+    assert report.remaining == 12 - report.copies
     monkeypatch.undo()
-    assert run(rig).copies == 16
+    assert run(rig).copies == 12
 
 
 def test_a_spent_budget_reads_nothing(rig):
     rig.deposit()
     report = run(rig, timedelta(0))
-    assert (report.copies, report.remaining) == (0, 8)
+    assert (report.copies, report.remaining) == (0, 6)
 
 
 def test_an_altered_journal_stops_the_sweep(rig):
@@ -194,7 +197,7 @@ def test_a_copy_without_its_lock_is_locked_again(rig, loss):
 
 def test_a_heal_that_cannot_lock_points_to_nothing_weak(rig):
     deposit = rig.deposit()
-    alter(rig, deposit, "seal", 0)
+    alter(rig, deposit, "record", 0)
     store, extend = rig.stores[0], rig.stores[0].extend_lock
 
     def refused(*_args, **_more):
@@ -206,9 +209,11 @@ def test_a_heal_that_cannot_lock_points_to_nothing_weak(rig):
     assert run(rig).verdict == "healed"
     with rig.archive.database.transaction() as connection:
         (copy,) = [
-            c for c in catalogue.copies(connection, deposit.archive_id) if (c.role, c.replica) == ("seal", "replica-a")
+            c
+            for c in catalogue.copies(connection, deposit.archive_id)
+            if (c.role, c.replica) == ("record", "replica-a")
         ]
-    assert store.lock_state(f"demo/{deposit.archive_id}/seal.age", copy.version_id).legal_hold
+    assert store.lock_state(f"demo/{deposit.archive_id}/record.age", copy.version_id).legal_hold
     assert copy.locked_until == deposit.retain_until
 
 
@@ -263,6 +268,42 @@ def test_no_stray_goes_while_the_copy_that_counts_is_bad(rig):
     assert collect_strays(rig.archive) == 0
     store.fault_hook = None
     assert collect_strays(rig.archive) == 1
+
+
+def test_what_an_abandoned_deposit_staged_goes_after_its_short_lock(rig):
+    other = rig.deposit(b"kept", "R-0")
+    archive_id = rig.deliver(b"given up", "R-1").archive_id
+    pass_screening(rig.archive, archive_id)
+    seal_deposit(rig.archive, archive_id, {})
+    stamp_batch(rig.archive, [archive_id])
+    vault.store_deposit(rig.archive, archive_id)
+    with rig.archive.database.exclusive(f"deposit {archive_id}"), pytest.raises(ServiceUnavailableError) as caught:
+        abandon(rig.archive, archive_id, "never mind")
+    assert caught.value.code == "BUSY"
+    assert abandon(rig.archive, archive_id, "never mind").state == "ABANDONED"
+    assert (rig.archive.quarantine / archive_id / "original").read_bytes() == b"given up"
+    assert events(rig)[-1] == "deposit:abandoned"
+    assert run(rig).strays == 0
+    rig.clock.advance(8 * 86400)
+    with rig.archive.database.exclusive(f"deposit {archive_id}"):
+        assert collect_strays(rig.archive) == 2  # its batch file, on two replicas
+    assert run(rig).strays == 2 * len(ROLES)
+    for store in rig.stores:
+        held = {version.key.split("/")[1] for version in store.list_objects("")} - {"replica-a", "replica-b"}
+        assert held & {archive_id, other.archive_id, other.token_id} == {other.archive_id, other.token_id}
+        assert len(list(store.list_objects("_evidence/"))) == 1
+    assert rig.deposit(b"given up", "R-1").archive_id != archive_id
+
+
+def test_a_twin_of_a_batch_file_goes_and_the_one_that_counts_stays(rig):
+    token = rig.deposit().token_id
+    store, key, stray = rig.stores[0], f"_evidence/{token}/batch.json", rig.folder / "stray"
+    stray.write_bytes(b"an earlier attempt")
+    (kept,) = store.versions(key)
+    store.put(key, stray, rig.clock() + HOUR)
+    rig.clock.advance(86400)
+    assert collect_strays(rig.archive) == 1
+    assert store.versions(key) == [kept]
 
 
 def test_a_journal_cut_short_of_its_last_checkpoint_is_found(rig):

@@ -15,7 +15,7 @@ from storage.sealing import seal_deposit, stamp_batch
 from storage.sweep import sweep
 from tests.support.rig import carry, pass_screening
 
-ROLES = {"original", "manifest", "seal"}
+ROLES = {"original", "record"}
 
 
 def versions(store):
@@ -133,23 +133,23 @@ def test_a_store_that_gives_back_other_bytes_stops_the_deposit(rig):
 def test_a_store_that_forgets_the_lock_stops_before_the_attestation(rig):
     archive_id = stamped(rig)
     vault.store_deposit(rig.archive, archive_id)
-    vault.commit_deposit(rig.archive, archive_id)
+    vault.commit_deposits(rig.archive, [archive_id])
     rig.stores[0].extend_lock = lambda *_, **__: None
     with pytest.raises(PolicyRefusedError) as caught:
         vault.lock_deposit(rig.archive, archive_id)
     assert caught.value.code == "STORE_DOES_NOT_LOCK"
-    assert vault.attest_deposit(rig.archive, archive_id).state == "COMMITTED"
+    assert vault.attest_deposits(rig.archive, [archive_id])[0].state == "COMMITTED"
 
 
 def test_nothing_is_committed_while_a_copy_is_missing(rig):
     archive_id = stamped(rig)
     vault.store_deposit(rig.archive, archive_id)
     with rig.archive.database.transaction() as connection:
-        connection.execute("DELETE FROM replica_copy WHERE role = 'seal' AND replica = 'replica-b'")
+        connection.execute("DELETE FROM replica_copy WHERE role = 'record' AND replica = 'replica-b'")
     with pytest.raises(IntegrityFailureError) as caught:
-        vault.commit_deposit(rig.archive, archive_id)
+        vault.commit_deposits(rig.archive, [archive_id])
     assert caught.value.code == "COPY_MISSING"
-    assert "seal on replica-b" in caught.value.message
+    assert "record on replica-b" in caught.value.message
 
 
 def test_a_part_lost_from_the_catalogue_stops_the_deposit(rig):
@@ -162,7 +162,7 @@ def test_a_part_lost_from_the_catalogue_stops_the_deposit(rig):
     with rig.archive.database.transaction() as connection:
         connection.execute("UPDATE deposit SET manifest = NULL, state = 'LOCKED'")
     with pytest.raises(IntegrityFailureError):
-        vault.attest_deposit(rig.archive, archive_id)
+        vault.attest_deposits(rig.archive, [archive_id])
 
 
 def test_two_workers_never_store_one_deposit_at_once(rig):
@@ -184,17 +184,19 @@ def test_a_rival_that_moved_the_state_first_is_said(rig):
 
 def test_of_two_workers_that_attest_at_once_one_is_told_to_look_again(rig):
     archive_id = stamped(rig)
-    for step in (vault.store_deposit, vault.commit_deposit, vault.lock_deposit):
-        step(rig.archive, archive_id)
+    vault.store_deposit(rig.archive, archive_id)
+    vault.commit_deposits(rig.archive, [archive_id])
+    vault.lock_deposit(rig.archive, archive_id)
     rivals = []
 
     def attest_first(call):
         if (call.port, call.moment) == ("signer", seam.AFTER) and not rivals:
             rivals.append(archive_id)
-            assert vault.attest_deposit(rig.archive, archive_id).state == "ARCHIVED"
+            (found,) = vault.attest_deposits(rig.archive, [archive_id])
+            assert found.state == "ARCHIVED"
 
     with seam.installed(attest_first), pytest.raises(ServiceUnavailableError) as moved:
-        vault.attest_deposit(rig.archive, archive_id)
+        vault.attest_deposits(rig.archive, [archive_id])
     assert rivals
     assert moved.value.code == "STATE_MOVED"
     with rig.archive.database.transaction() as connection:
@@ -208,7 +210,7 @@ def test_a_rendition_is_stored_and_sealed_with_its_original(rig):
     rig.archive.spooled(deposit.archive_id, "rendition.pdf").write_bytes(b"%PDF-1.7 rendition")
     (found,) = carry(rig.archive, [deposit.archive_id])
     assert [part["role"] for part in json.loads(found.manifest)["objects"]] == ["original", "rendition"]
-    assert len(versions(rig.stores[0])) == 4
+    assert len(versions(rig.stores[0])) == 3
 
 
 @pytest.mark.parametrize("name", ["original", "rendition.pdf"])
@@ -240,7 +242,7 @@ def test_a_rendition_of_a_rival_run_cannot_slip_under_the_seal(rig):
 def test_a_copy_that_went_bad_before_the_lock_is_not_attested(rig, hours, harm):
     archive_id = stamped(rig)
     vault.store_deposit(rig.archive, archive_id)
-    vault.commit_deposit(rig.archive, archive_id)
+    vault.commit_deposits(rig.archive, [archive_id])
     store, key = rig.stores[0], f"demo/{archive_id}/original.age"
     (version,) = store.versions(key)
     if harm == "gone":
