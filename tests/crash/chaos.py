@@ -140,7 +140,8 @@ class Chaos:
             return self.depositor.kill()
         self.machine.kill(strike.kind)
         time.sleep(strike.away)
-        self.machine.start(strike.kind)
+        # The Prefect server takes many seconds; the others are killed meanwhile.
+        self.machine.start(strike.kind, wait=strike.kind != "prefect")
         return True
 
     def _tend(self) -> None:

@@ -46,9 +46,16 @@ def test_fifteen_references_delivered_three_hundred_times(directory_machine):
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("stores", ["directory", pytest.param("minio", marks=pytest.mark.minio)])
-def test_a_long_storm(stores):
-    kept(chaos(300, SEED, stores=stores, prefect=True), kills=300)
+def test_a_long_storm(machine):
+    kept(Chaos(machine, machine.instance(), SEED).run(300), kills=300)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_a_storm_over_the_flows_of_prefect():
+    outcome = chaos(60, SEED, prefect=True)
+    kept(outcome, kills=60)
+    assert {"prefect", "command"} <= set(outcome.kills)
 
 
 @pytest.mark.long

@@ -78,13 +78,14 @@ def cut_and_go_on(disk, archive, instance, folder, cuts):
         worker.process.join()
         disk.arm()
         assert worker.process.exitcode == -9, reference
-        acknowledged |= {line.reference: line.detail for line in told(worker.work.log) if line.event == "received"}
-        assert faults(archive, acknowledged, original) == [], reference
+        received = {line.reference: line.detail for line in told(worker.work.log) if line.event == "received"}
+        assert faults(archive, received, original, alone=True) == [], reference
         (found,) = carry(archive, [receive_one(archive, worker.work, reference)])
-        assert found.archive_id == acknowledged.setdefault(reference, found.archive_id)
-        assert found.state == "ARCHIVED"
+        acknowledged[reference] = found.archive_id
+        assert (found.state, received.get(reference, found.archive_id)) == ("ARCHIVED", found.archive_id)
         disk.cut()
-        assert faults(archive, {reference: found.archive_id}, original) == [], reference
+        assert faults(archive, {reference: found.archive_id}, original, alone=True) == [], reference
+    assert faults(archive, acknowledged, original) == []
 
 
 def all_cuts(disk, archive, instance, folder):

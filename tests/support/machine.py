@@ -67,8 +67,8 @@ class Machine:
         """Everything that may be killed."""
         return [*self._services, *(["minio"] if self.minio else [])]
 
-    def start(self, name: str) -> None:
-        """Start a service and wait until it does its work."""
+    def start(self, name: str, *, wait: bool = True) -> None:
+        """Start a service, and wait until it does its work."""
         if name == "minio":
             assert self.minio is not None
             self.minio.start()
@@ -85,7 +85,8 @@ class Machine:
                 stderr=log,
                 start_new_session=True,
             )
-        self._await(service)
+        if wait:
+            self._await(service)
 
     def kill(self, name: str) -> None:
         """Kill every process of a service with SIGKILL, at once."""

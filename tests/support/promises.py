@@ -58,24 +58,30 @@ def finish(archive: Archive) -> int:
     return len(left)
 
 
-def faults(archive: Archive, acknowledged: Mapping[str, str], delivered: Callable[[str], bytes]) -> list[str]:
-    """Carry on what was received, look at everything, and give what is broken, errors of the archive included."""
+def faults(
+    archive: Archive, acknowledged: Mapping[str, str], delivered: Callable[[str], bytes], *, alone: bool = False
+) -> list[str]:
+    """Carry on what was received, look as `check` does, and give what is broken, errors of the archive included."""
     try:
         finish(archive)
-        broken = check(archive, acknowledged, delivered).broken()
+        broken = check(archive, acknowledged, delivered, alone=alone).broken()
     except (MinutierError, KeyError) as error:
         return [f"{type(error).__name__}: {error}"]
     return [sentence for sentences in broken.values() for sentence in sentences]
 
 
-def check(archive: Archive, acknowledged: Mapping[str, str], delivered: Callable[[str], bytes]) -> Findings:
-    """Look at every document whole, on every replica.
+def check(
+    archive: Archive, acknowledged: Mapping[str, str], delivered: Callable[[str], bytes], *, alone: bool = False
+) -> Findings:
+    """Look at every document whole, on every replica; `alone`, at those acknowledged and nothing else.
 
     `acknowledged` gives the archive_id that was told under each reference; `delivered` the bytes of a reference.
     """
     found = Findings()
     with archive.database.transaction() as connection:
         deposits = catalogue.list_deposits(connection)
+    if alone:
+        deposits = [deposit for deposit in deposits if deposit.reference in acknowledged]
     by_reference = {deposit.reference: deposit for deposit in deposits}
     for reference, archive_id in acknowledged.items():
         deposit = by_reference.get(reference)
@@ -89,7 +95,7 @@ def check(archive: Archive, acknowledged: Mapping[str, str], delivered: Callable
             if target.read_bytes() != delivered(deposit.reference):
                 found.altered.append(f"{deposit.reference} is given back with other bytes")
     found.documents = len(deposits)
-    exact(found, archive)
+    exact(found, archive, {owner for each in deposits for owner in (each.archive_id, each.token_id)} if alone else None)
     return found
 
 
@@ -113,11 +119,12 @@ def once(found: Findings, archive: Archive, archive_ids: list[str], references: 
                 found.duplicates.append(f"{archive_id}: {event} stands {events[archive_id, event]} times in the journal")
 
 
-def exact(found: Findings, archive: Archive) -> None:
-    """Read every object on every replica, and look at its lock."""
-    with archive.database.transaction() as connection:
-        owners = {str(row["archive_id"]) for row in connection.execute("SELECT DISTINCT archive_id FROM object")}
-    for owner in owners:
+def exact(found: Findings, archive: Archive, owners: set[str | None] | None = None) -> None:
+    """Read every object, or those of some documents and tokens, on every replica, and look at its lock."""
+    if owners is None:
+        with archive.database.transaction() as connection:
+            owners = {str(row["archive_id"]) for row in connection.execute("SELECT DISTINCT archive_id FROM object")}
+    for owner in filter(None, owners):
         with archive.database.transaction() as connection:
             items, copies = catalogue.objects(connection, owner), catalogue.copies(connection, owner)
             terms = {role: catalogue.term_of(connection, item) for role, item in items.items()}
