@@ -191,9 +191,7 @@ class Chaos:
         self.outcome.findings = found
 
 
-def chaos(
-    kills: int, seed: int, *, stores: str = "directory", prefect: bool = False, say: Say = print
-) -> Outcome:
+def chaos(kills: int, seed: int, *, stores: str = "directory", prefect: bool = False, say: Say = print) -> Outcome:
     """Run one storm on a machine of its own."""
     names = [*BASIC, *(["prefect"] if prefect else [])]
     with running_machine(names, minio=stores == "minio") as machine:
@@ -208,7 +206,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stores", choices=("directory", "minio"), default="directory")
-    parser.add_argument("--prefect", action="store_true", help="also deposit by the command, and kill it and its server")
+    parser.add_argument(
+        "--prefect", action="store_true", help="also deposit by the command, and kill it and its server"
+    )
     options = parser.parse_args()
     outcome = chaos(options.kills, options.seed, stores=options.stores, prefect=options.prefect)
     print(outcome.table())

@@ -88,5 +88,7 @@ class Depositor:
             self.acknowledged[self._reference] = line["archive_id"]
             self._number += 1
         elif code not in (-signal.SIGKILL, 3):
-            self.troubles.append(f"{self._reference}: code {code}\n{said}\n{path.with_suffix('.err').read_text('utf-8')}")
+            self.troubles.append(
+                f"{self._reference}: code {code}\n{said}\n{path.with_suffix('.err').read_text('utf-8')}"
+            )
             self._number += 1

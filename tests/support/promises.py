@@ -116,7 +116,9 @@ def once(found: Findings, archive: Archive, archive_ids: list[str], references: 
             found.duplicates.append(f"{archive_id} has {attested.get(archive_id, 0)} attestations")
         for event in ONCE:
             if events[archive_id, event] != 1:
-                found.duplicates.append(f"{archive_id}: {event} stands {events[archive_id, event]} times in the journal")
+                found.duplicates.append(
+                    f"{archive_id}: {event} stands {events[archive_id, event]} times in the journal"
+                )
 
 
 def exact(found: Findings, archive: Archive, owners: set[str | None] | None = None) -> None:
