@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 # ptrace(2), prctl(2), waitpid(2)
-_SEIZE, _DETACH, _TRACE_EXEC = 0x4206, 17, 0x10
+_CONT, _SEIZE, _DETACH, _TRACE_EXEC, _EVENT_EXEC = 7, 0x4206, 17, 0x10, 4
 _SET_PTRACER, _WALL = 0x59616D61, 0x40000000
 _FUNCTIONS = (b"__vdso_clock_gettime", b"__vdso_gettimeofday", b"__vdso_time")
 
@@ -98,10 +98,15 @@ def trace(libc: ctypes.CDLL, pid: int, seconds: int, ready: int) -> None:
             raise OSError(ctypes.get_errno(), "the program may not be traced")
         os.write(ready, b"!")
         os.close(ready)
-        _, status = os.waitpid(pid, _WALL)
-        if os.WIFSTOPPED(status):
-            move(pid, seconds)
-            libc.ptrace(_DETACH, pid, None, None)
+        while True:
+            _, status = os.waitpid(pid, _WALL)
+            if not os.WIFSTOPPED(status):
+                return  # it ended before
+            if status >> 8 == signal.SIGTRAP | _EVENT_EXEC << 8:
+                break
+            libc.ptrace(_CONT, pid, None, os.WSTOPSIG(status))  # a signal on its way, such as that of a child's end
+        move(pid, seconds)
+        libc.ptrace(_DETACH, pid, None, None)
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         raise
