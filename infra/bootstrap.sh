@@ -41,6 +41,8 @@ missing_packages() {
         for each in bcprov bcpkix bcutil; do
             [ -e "/usr/share/java/$each.jar" ] || echo "lib$each-java"
         done
+        # A disk whose power is cut (tests/support/power_cut.py).
+        command -v fusermount3 >/dev/null || echo fuse3
         # A device for sealing keys, in software.
         command -v softhsm2-util >/dev/null || echo softhsm2
     fi

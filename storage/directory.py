@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from minutier.canonical import decode, encode
 from minutier.errors import BadInputError, ServiceUnavailableError
 from storage import seam
-from storage.files import PART, copy_durably, disk_error, make_directories, sync_directory
+from storage.files import PART, copy_durably, disk_error, make_directories, settle, sync_directory
 from storage.ports import LockState, ObjectVersion
 from storage.worm import (
     check_deletable,
@@ -134,6 +134,8 @@ class DirectoryStore:
                 check_future(self.name, until, self._clock())
             if LockState(until, legal_hold) != current:
                 self._write_lock(path.parent, version_id, until, legal_hold=legal_hold)
+            else:
+                settle(path)
 
     def delete_version(self, key: str, version_id: str) -> None:
         """See the port. A version without a readable lock is refused: nothing shows that its lock has ended."""

@@ -13,7 +13,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +23,9 @@ from storage.seam import crossing
 PART = ".part"
 """The end of the name of a file being written; what a killed writer left behind has it."""
 _BUFFER = 1 << 20
+_REMEMBERED = 10_000
+_durable: set[tuple[str, int]] = set()
+"""Directories, by name and inode, that this process knows to be durable in their parents."""
 # EFBIG: the limit of the process or of the file system, which says the same to a person as a full disk.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -132,13 +135,33 @@ def copy_durably(source: BinaryIO, target: Path, aside: Path, *, mode: int = 0o4
 def make_directories(folder: Path, *, mode: int = 0o777) -> None:
     """Create `folder` (with `mode`, narrowed by the umask) and its missing parents, each durable in its own parent.
 
-    OSError as mkdir gives it.
+    One that is there is made durable too, once in a process: who made it may have died between the two. OSError as
+    mkdir gives it.
     """
     if folder.is_dir():
-        return
-    make_directories(folder.parent)
-    folder.mkdir(mode=mode, exist_ok=True)
-    sync_directory(folder.parent)
+        if _seen(folder) in _durable or folder.parent.stat().st_dev != folder.stat().st_dev or folder == folder.parent:
+            return
+        make_directories(folder.parent)
+        # A directory that this user may not read is not one in which this archive made anything.
+        with suppress(PermissionError):
+            sync_directory(folder.parent)
+    else:
+        make_directories(folder.parent)
+        folder.mkdir(mode=mode, exist_ok=True)
+        sync_directory(folder.parent)
+    if len(_durable) >= _REMEMBERED:
+        _durable.clear()
+    _durable.add(_seen(folder))
+
+
+def settle(path: Path) -> None:
+    """Make the name of a file that is there durable: who gave it that name may have died before it was."""
+    make_directories(path.parent)
+    sync_directory(path.parent)
+
+
+def _seen(folder: Path) -> tuple[str, int]:
+    return str(folder), folder.stat().st_ino
 
 
 def sync_directory(directory: Path) -> None:

@@ -25,7 +25,7 @@ from minutier.age import (
 from minutier.age_stream import decrypt_bytes, encrypt_bytes
 from minutier.errors import BadInputError, IntegrityFailureError, MinutierError
 from minutier.fingerprint import Digesting, Fingerprint
-from storage.files import durable_writer, move, remove, sync_directory, write_durably
+from storage.files import durable_writer, move, remove, settle, sync_directory, write_durably
 from storage.seam import crossing
 from storage.signers import read_secret
 
@@ -141,6 +141,8 @@ class KeyRing:
         path = self._wrapped_path(archive_id)
         if replace or not path.exists():
             write_durably(path, wrapped, mode=0o600)
+        else:
+            settle(path)
 
     def forget(self, archive_id: str) -> None:
         """Destroy the copy of a wrapped key kept outside the database, durably."""
@@ -292,4 +294,6 @@ def read_identity_file(path: Path) -> tuple[Identity, ...]:
 def _made_once(path: Path) -> str:
     if not path.exists():
         write_durably(path, generate_identity().text().encode() + b"\n", mode=0o600)
+    else:
+        settle(path)
     return str(_identity(path).recipient)

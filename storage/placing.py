@@ -25,8 +25,9 @@ def place(archive: Archive, replica: ObjectStore, item: StoredObject, staged: Pa
     for version in replica.versions(item.key):
         if matches(replica, version, item):
             lock = replica.lock_state(item.key, version.version_id)
-            if lock.retain_until is None or lock.retain_until < until - _SMALL_MARGIN:
-                replica.extend_lock(item.key, version.version_id, until, legal_hold=lock.legal_hold)
+            # Also where nothing is to be extended: the store then makes durable what its writer may not have lived to.
+            kept = lock.retain_until if lock.retain_until and lock.retain_until >= until - _SMALL_MARGIN else until
+            replica.extend_lock(item.key, version.version_id, kept, legal_hold=lock.legal_hold)
             return version
     version = replica.put(item.key, staged, until)
     if not matches(replica, version, item):

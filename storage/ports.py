@@ -66,7 +66,10 @@ class ObjectStore(Protocol):
         """Read the lock of one version from the store itself."""
 
     def extend_lock(self, key: str, version_id: str, retain_until: datetime, *, legal_hold: bool) -> None:
-        """Extend COMPLIANCE to `retain_until` (never shortens: PolicyRefusedError) and set or clear the hold."""
+        """Extend COMPLIANCE to `retain_until` (never shortens: PolicyRefusedError) and set or clear the hold.
+
+        The version and its lock are durable when it returns, also where nothing was to be changed.
+        """
 
     def delete_version(self, key: str, version_id: str) -> None:
         """Delete one version for good; PolicyRefusedError while its lock or hold stands."""

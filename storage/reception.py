@@ -18,7 +18,7 @@ from storage.archive import Archive
 from storage.blind import CIPHERTEXT, BlindDelivery, record, require_mode
 from storage.catalogue import Deposit
 from storage.database import lock
-from storage.files import durable_writer, move, remove, sync_directory
+from storage.files import durable_writer, move, remove
 
 # A refusal of the content itself: the same bytes under the same name get the same answer. Others may pass corrected.
 _CONTENT_REFUSALS = frozenset(
@@ -163,7 +163,6 @@ def _spool(delivery: Delivery, target: Path) -> tuple[Fingerprint, dict[str, str
                 digest.update(piece)
             size += len(piece)
             stream.write(piece)
-    sync_directory(target.parent.parent)
     captured = Fingerprint(first.hexdigest(), second.hexdigest(), size)
     if not target.is_file() or fingerprint_file(target) != captured:
         raise IntegrityFailureError(

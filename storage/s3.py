@@ -32,6 +32,7 @@ from urllib3.exceptions import HTTPError
 from minutier.errors import BadInputError, MinutierError, ServiceUnavailableError
 from storage import seam
 from storage.ports import LockState, ObjectVersion
+from storage.whole_answers import whole_answers
 from storage.worm import (
     check_key,
     check_not_shorter,
@@ -89,7 +90,7 @@ class S3Store:
         self.name = name
         self._bucket = bucket
         self._url = f"{'https' if secure else 'http'}://{endpoint}/"
-        self._pool = urllib3.PoolManager(
+        manager = urllib3.PoolManager(
             maxsize=4,
             cert_reqs="CERT_REQUIRED",
             timeout=urllib3.Timeout(connect=min(timeout, _CONNECT_SECONDS), read=timeout),
@@ -104,6 +105,7 @@ class S3Store:
                 respect_retry_after_header=False,
             ),
         )
+        self._pool = whole_answers(manager)
         keys = _credentials(credentials_file)
         try:
             self._client = Minio(

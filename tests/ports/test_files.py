@@ -13,7 +13,7 @@ from minutier.age import HYBRID, X25519, generate_identity
 from minutier.age_stream import decrypt_bytes
 from minutier.errors import IntegrityFailureError, ServiceUnavailableError
 from storage import files
-from storage.files import PART, copy_durably, durable_writer, make_directories, write_durably
+from storage.files import PART, copy_durably, durable_writer, make_directories, settle, write_durably
 from storage.keys import decrypt_stream, encrypt_file
 from tests.support.disks import room_for
 
@@ -25,9 +25,10 @@ def names(folder):
 
 
 @pytest.fixture
-def calls(monkeypatch):
+def calls(monkeypatch, tmp_path):
     """The order in which the disk is asked."""
     seen = []
+    make_directories(tmp_path)  # what is above is known to be durable from here on
 
     def spy(name, describe):
         real = getattr(os, name)
@@ -71,6 +72,22 @@ def test_a_directory_made_on_the_way_is_durable_in_its_parent(tmp_path, calls):
     calls.clear()
     make_directories(tmp_path / "a" / "b")
     assert calls == []
+
+
+def test_a_directory_that_another_process_made_is_made_durable_once(tmp_path, calls):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").mkdir()
+    make_directories(tmp_path / "a" / "b")
+    assert calls == [("fsync", "directory")] * 2
+    make_directories(tmp_path / "a" / "b")
+    assert len(calls) == 2
+
+
+def test_the_name_of_a_file_is_settled_with_its_directory(tmp_path, calls):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "key").write_bytes(b"")
+    settle(tmp_path / "a" / "key")
+    assert calls == [("fsync", "directory")] * 2
 
 
 def test_a_replaced_file_is_the_old_one_until_it_is_the_new_one(tmp_path):

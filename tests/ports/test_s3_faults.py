@@ -1,6 +1,7 @@
 """The S3 store before a server that answers badly, slowly, or not at all: each fault in the words of the port."""
 
 import io
+import socket
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -294,3 +295,35 @@ def test_a_server_killed_and_started_again(tmp_path, source):
             with pytest.raises(ServiceUnavailableError):
                 act()
         store.close()
+
+
+def cut_answer(size):
+    """Serve one answer to a HEAD, cut after `size` bytes, and give the whole length with the endpoint."""
+    lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in {**DESCRIBED, **LOCKED}.items())]
+    whole = ("\r\n".join(lines) + "\r\n\r\n").encode()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with listener, listener.accept()[0] as client:
+            client.recv(65_536)
+            client.sendall(whole[:size])
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return len(whole), f"127.0.0.1:{listener.getsockname()[1]}", thread
+
+
+def test_an_answer_cut_inside_its_headers_is_no_answer(credentials):
+    total, said, cut = 10**6, [], 0
+    while cut <= total:
+        total, endpoint, thread = cut_answer(cut)
+        store = S3Store("cut", endpoint, "bucket", credentials, secure=False, timeout=5.0)
+        try:
+            said.append(store.lock_state("demo/a", VERSION).retain_until)
+        except ServiceUnavailableError as failed:
+            said.append(failed.code)
+        store.close()
+        thread.join()
+        cut += 1
+    assert said[-1] == LATER
+    assert set(said[:-1]) == {"STORE_UNANSWERED"}

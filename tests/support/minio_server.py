@@ -7,12 +7,12 @@ import subprocess
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import urllib3
 
 from storage.s3 import S3Store
+from tests.support import moved_clock
 
 PIN = (Path(__file__).parents[2] / "infra" / "minio" / "VERSION").read_text("ascii").strip()
 ROOT_USER = "minutier-test-root"
@@ -28,11 +28,52 @@ def find_minio() -> Path | None:
     return binary if os.access(binary, os.X_OK) and binary.is_file() else None
 
 
-@dataclass(frozen=True)
 class MinioServer:
-    endpoint: str
-    credentials_file: Path
-    process: "subprocess.Popen[bytes]"
+    """One server over a directory, always at the same address; it may be killed, and started again with another clock."""
+
+    def __init__(self, binary: Path, folder: Path) -> None:
+        self._binary, self._folder, self._port = binary, folder, _free_port()
+        self.endpoint = f"127.0.0.1:{self._port}"
+        self.credentials_file = folder / "credentials"
+        self.credentials_file.write_text(
+            f"[default]\naws_access_key_id = {ROOT_USER}\naws_secret_access_key = {ROOT_PASSWORD}\n", "ascii"
+        )
+        self.process: subprocess.Popen[bytes]
+
+    def start(self, moved: int = 0) -> None:
+        """Start it, its clock `moved` by so many seconds, and wait until it is healthy."""
+        command = [self._binary, "server", "--quiet", "--address", self.endpoint]
+        command += ["--certs-dir", self._folder / "certificates", self._folder / "data"]
+        environment = {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(self._folder),
+            "MINIO_ROOT_USER": ROOT_USER,
+            "MINIO_ROOT_PASSWORD": ROOT_PASSWORD,
+            "MINIO_UPDATE": "off",
+            "MINIO_BROWSER": "off",
+            "MINIO_CALLHOME_ENABLE": "off",
+        }
+        with (self._folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                moved_clock.command(moved, command) if moved else command,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        _wait(self.process, self._port, self._folder / "log")
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL, where it runs."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end; it is killed after ten seconds."""
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def store(self, bucket: str, name: str = "minio", **options) -> S3Store:
         """Open a store on `bucket`, made with Object Lock, with the root key."""
@@ -45,35 +86,13 @@ class MinioServer:
 def minio_server(binary: Path):
     """Run a server on a free port over a temporary directory, yield it once it is healthy, stop it."""
     folder = Path(tempfile.mkdtemp(prefix="minutier-minio-"))
-    port = _free_port()
-    environment = {
-        "PATH": os.environ.get("PATH", ""),
-        "HOME": str(folder),
-        "MINIO_ROOT_USER": ROOT_USER,
-        "MINIO_ROOT_PASSWORD": ROOT_PASSWORD,
-        "MINIO_UPDATE": "off",
-        "MINIO_BROWSER": "off",
-        "MINIO_CALLHOME_ENABLE": "off",
-    }
-    credentials = folder / "credentials"
-    credentials.write_text(
-        f"[default]\naws_access_key_id = {ROOT_USER}\naws_secret_access_key = {ROOT_PASSWORD}\n", "ascii"
-    )
-    command = [binary, "server", "--quiet", "--address", f"127.0.0.1:{port}"]
-    command += ["--certs-dir", folder / "certificates", folder / "data"]
+    server = MinioServer(binary, folder)
     try:
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        server.start()
         try:
-            _wait(process, port, folder / "log")
-            yield MinioServer(f"127.0.0.1:{port}", credentials, process)
+            yield server
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            server.stop()
     finally:
         shutil.rmtree(folder)
 
@@ -90,6 +109,8 @@ def _wait(process, port: int, log: Path) -> None:
             except urllib3.exceptions.HTTPError:
                 pass
             time.sleep(0.1)
+    process.kill()
+    process.wait()
     raise RuntimeError(f"MinIO did not start:\n{log.read_text('utf-8', 'replace')[-4000:]}")
 
 

@@ -31,12 +31,7 @@ class Server:
 
     def database(self, like: str = "") -> str:
         """Make a database: empty, or a copy of another one that nobody is connected to."""
-        name = f"test_{uuid.uuid4().hex}"
-        url = embedded_postgres.url(self.home, self.port, "minutier")
-        template = f' TEMPLATE "{urlsplit(like).path[1:]}"' if like else ""
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"{template}'.encode())
-        return url.replace("/minutier?", f"/{name}?")
+        return new_database(self.home, self.port, like)
 
 
 @contextmanager
@@ -64,6 +59,16 @@ def postgres_server(*, archive: bool = False) -> Iterator[Server]:
         process.send_signal(signal.SIGQUIT)  # at once: nothing in it is needed again
         process.wait(30)
         shutil.rmtree(home)
+
+
+def new_database(home: Path, port: int, like: str = "") -> str:
+    """Make a database on the server of that home, and give its URL: empty, or a copy of another one, left alone."""
+    name = f"test_{uuid.uuid4().hex}"
+    url = embedded_postgres.url(home, port, "minutier")
+    template = f' TEMPLATE "{urlsplit(like).path[1:]}"' if like else ""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"{template}'.encode())
+    return url.replace("/minutier?", f"/{name}?")
 
 
 def empty(url: str) -> None:

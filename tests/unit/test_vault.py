@@ -1,5 +1,6 @@
 """Store, commit, lock, attest: each step from the recorded state, nothing done twice, nothing said too early."""
 
+import hashlib
 import json
 import shutil
 from datetime import timedelta
@@ -8,7 +9,7 @@ import pytest
 
 from minutier.errors import IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
 from minutier.seal import check_seal
-from storage import catalogue, vault
+from storage import catalogue, journal, seam, vault
 from storage.ports import LockState
 from storage.sealing import seal_deposit, stamp_batch
 from storage.sweep import sweep
@@ -179,6 +180,29 @@ def test_a_rival_that_moved_the_state_first_is_said(rig):
     with pytest.raises(ServiceUnavailableError) as caught, rig.archive.database.transaction() as connection:
         catalogue.advance(connection, deposit, "STORED", rig.clock())
     assert caught.value.code == "STATE_MOVED"
+
+
+def test_of_two_workers_that_attest_at_once_one_is_told_to_look_again(rig):
+    archive_id = stamped(rig)
+    vault.store_deposit(rig.archive, archive_id)
+    vault.commit_deposits(rig.archive, [archive_id])
+    vault.lock_deposit(rig.archive, archive_id)
+    rivals = []
+
+    def attest_first(call):
+        if (call.port, call.moment) == ("signer", seam.AFTER) and not rivals:
+            rivals.append(archive_id)
+            (found,) = vault.attest_deposits(rig.archive, [archive_id])
+            assert found.state == "ARCHIVED"
+
+    with seam.installed(attest_first), pytest.raises(ServiceUnavailableError) as moved:
+        vault.attest_deposits(rig.archive, [archive_id])
+    assert rivals
+    assert moved.value.code == "STATE_MOVED"
+    with rig.archive.database.transaction() as connection:
+        (row,) = connection.execute("SELECT body FROM outbox").fetchall()
+        (line,) = [line for line in journal.lines(connection) if line.event == "deposit:archived"]
+    assert json.loads(line.entry)["details"]["attestation_sha256"] == hashlib.sha256(row["body"]).hexdigest()
 
 
 def test_a_rendition_is_stored_and_sealed_with_its_original(rig):
