@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from minutier.canonical import decode, encode
 from minutier.errors import BadInputError, ServiceUnavailableError
 from storage.files import PART, copy_durably, disk_error, make_directories, sync_directory
-from storage.ports import LockState, ObjectVersion
+from storage.ports import NOTHING_SET, LockState, ObjectVersion, StoreSettings
 from storage.worm import (
     check_deletable,
     check_future,
@@ -154,9 +154,28 @@ class DirectoryStore:
         current = self.lock_state(key, version_id)
         self.extend_lock(key, version_id, retain_until, legal_hold=current.legal_hold)
 
+    def downgrade_lock(self, key: str, version_id: str) -> None:
+        """See the port: always refused, there is one kind of lock."""
+        self._find(key, version_id)
+        raise refusal(self.name, f"weaken the lock of {key}", "there is no weaker lock")
+
+    def delete_with_bypass(self, key: str, version_id: str) -> None:
+        """See the port: the same door as `delete_version`, nothing passes by a lock."""
+        self.delete_version(key, version_id)
+
     def clock(self) -> datetime:
         """Give the time of this machine."""
         return self._clock()
+
+    def list_markers(self, prefix: str) -> Iterator[ObjectVersion]:
+        """See the port: there are none."""
+        check_prefix(prefix)
+        return iter(())
+
+    def settings(self) -> StoreSettings:
+        """See the port: nothing can be set."""
+        with self._disk():
+            return NOTHING_SET
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
