@@ -165,6 +165,7 @@ def run(arguments: list[str]) -> int:
 def _command(arguments: list[str]) -> int:
     from deployments import (  # noqa: F401 - they register
         commands_archive,
+        commands_deposits,
         commands_documents,
         commands_instance,
         commands_keys,

@@ -29,7 +29,7 @@ from storage.dev_ca import authority_of
 from storage.files import write_durably
 from storage.postgres_checks import check
 from storage.settings import Settings
-from storage.waiting import summary
+from storage.waiting import alarm, summary
 
 Say = Callable[[str], None]
 START_PATIENCE = 240.0
@@ -118,12 +118,12 @@ def status(settings: Settings) -> list[ServiceStatus]:
 
 
 def waiting(settings: Settings) -> str:
-    """Say how many deposits wait for a time-stamp and why; "" when none does, or the database cannot say."""
+    """Say how many deposits wait, for what and why; "" when none does, or the database cannot say."""
     if not _complete(settings):
         return ""
     try:
         with psycopg.connect(connected(settings).database_url or "", connect_timeout=5, row_factory=dict_row) as found:
-            return summary(found)
+            return " ".join(filter(None, (summary(found), alarm(found, datetime.now(UTC)))))
     except psycopg.Error:
         return ""  # the line of the database says what is wrong with it
 

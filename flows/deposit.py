@@ -82,8 +82,11 @@ def final_state(
 ) -> State[Any]:
     """Say how the run ended: completed when every document reached an end, failed when one waits for another run."""
     archived, refused = counts.get("ARCHIVED", 0), counts.get("REFUSED", 0)
-    waiting = sum(counts.values()) - archived - refused
+    abandoned = counts.get("ABANDONED", 0)
+    waiting = sum(counts.values()) - archived - refused - abandoned
     sentence = f"{archived} archived, {refused} refused, {waiting} waiting"
+    if abandoned:
+        sentence += f", {abandoned} abandoned"
     if waiting and isinstance(no_token, ServiceUnavailableError):
         # A name of its own on the pages. The error goes with it, for the command line.
         message = f"{sentence} for a time-stamp, not archived yet. {no_token.message} It is taken up again by itself."

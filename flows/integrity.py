@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 
 from tasks.reporting import publish_sweep
 from tasks.revoking import complete_revocation
-from tasks.sweeping import probe_stores, sweep_copies
+from tasks.sweeping import find_late_locks, probe_stores, sweep_copies
 
 
 @flow(name="integrity", flow_run_name="integrity sweep", timeout_seconds=6 * 3600, persist_result=False)
@@ -30,6 +30,7 @@ def sweep_archive(budget_seconds: int = 2 * 3600) -> State[Any]:
         return Failed(
             message=f"{sentence}; time-stamps that no longer stand: {len(time_stamps.revoked + time_stamps.unjudged)}"
         )
-    if report.verdict == "alarm":
-        return Failed(message=sentence)
+    late = find_late_locks()
+    if report.verdict == "alarm" or late:
+        return Failed(message=f"{sentence}. {late}" if late else sentence)
     return Completed(name=report.verdict.capitalize(), message=sentence)

@@ -27,6 +27,7 @@ class Event(StrEnum):
     DEPOSIT_LOCKED = "deposit:locked"
     DEPOSIT_ARCHIVED = "deposit:archived"
     DEPOSIT_REFUSED = "deposit:refused"
+    DEPOSIT_ABANDONED = "deposit:abandoned"
     DOCUMENT_READ = "document:read"
     DOCUMENT_CHECKED = "document:checked"
     PROOF_EXPORTED = "proof:exported"

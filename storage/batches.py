@@ -16,18 +16,20 @@ from storage import catalogue
 from storage.archive import Archive
 from storage.catalogue import StoredObject
 from storage.database import Connection
-from storage.files import write_durably
+from storage.files import remove, write_durably
 from storage.placing import lock_version, place, require_there
 
 FORMAT, REVOCATION_FORMAT = "minutier-evidence-batch/1", "minutier-revocation/1"
 ROLE, REVOCATION = "batch", "revocation"
+EVIDENCE = "_evidence"
+"""Where the files of tokens lie on a store; no safe has a name that begins like this."""
 STAGING = "batches"
 """The folder of the spool where batch files wait for the stores."""
 
 
 def batch_key(token_id: str) -> str:
-    """Give the key of a batch file; no safe has a name that begins like this."""
-    return f"_evidence/{token_id}/batch.json"
+    """Give the key of a batch file."""
+    return f"{EVIDENCE}/{token_id}/batch.json"
 
 
 def encode_batch(connection: Connection, token_id: str) -> bytes:
@@ -87,7 +89,7 @@ def store_revocation(archive: Archive) -> int:
         with archive.database.exclusive(f"batch {token_id}", wait=True):
             with archive.database.transaction() as connection:
                 data = encode_revocation(connection, token_id)
-            _put(archive, token_id, REVOCATION, f"_evidence/{token_id}/revocation.json", data)
+            _put(archive, token_id, REVOCATION, f"{EVIDENCE}/{token_id}/revocation.json", data)
         lock_batch(archive, token_id)
     return len(rows)
 
@@ -111,7 +113,7 @@ def _put(archive: Archive, token_id: str, role: str, key: str, data: bytes) -> N
     try:
         versions = [(replica.name, place(archive, replica, item, staged)) for replica in archive.replicas]
     finally:
-        staged.unlink(missing_ok=True)
+        remove(staged)
     with archive.database.transaction() as connection:
         for name, version in versions:
             catalogue.put_copy(connection, item, name, version.version_id, archive.clock())

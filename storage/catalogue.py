@@ -21,7 +21,8 @@ from storage.database import Connection
 
 STATES = ("RECEIVED", "SCREENED", "RENDERED", "SEALED", "STAMPED", "STORED", "COMMITTED", "LOCKED", "ARCHIVED")
 COMMITTED_STATES = ("COMMITTED", "LOCKED", "ARCHIVED")
-_EVENTS = {state: Event(f"deposit:{state.lower()}") for state in (*STATES, "REFUSED")}
+ENDED_STATES = ("REFUSED", "ABANDONED")
+_EVENTS = {state: Event(f"deposit:{state.lower()}") for state in (*STATES, *ENDED_STATES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +138,14 @@ def start_again(connection: Connection, deposit: Deposit, at: datetime) -> None:
     made = ("screening", "rendition", "retain_until", "manifest", "seal", "second_seal", "token_id")
     details: dict[str, str | int] = {"again_from": deposit.state}
     advance(connection, deposit, "RECEIVED", at, details=details, **dict.fromkeys(made))
-    connection.execute("DELETE FROM object WHERE archive_id = %s", (deposit.archive_id,))
-    connection.execute("DELETE FROM evidence_chain WHERE archive_id = %s", (deposit.archive_id,))
+    drop_made(connection, deposit.archive_id)
+
+
+def drop_made(connection: Connection, archive_id: str) -> None:
+    """Forget what an uncommitted deposit had staged and its place in a token: nothing rests on it any more."""
+    for table in ("replica_copy", "object", "evidence_chain", "deposit_wait"):
+        query = SQL("DELETE FROM {} WHERE archive_id = %s").format(Identifier(table))
+        connection.execute(query, (archive_id,))
 
 
 def get(connection: Connection, archive_id: str) -> Deposit:
@@ -161,6 +168,21 @@ def state_of(connection: Connection, archive_id: str) -> str | None:
         return None
     row = connection.execute("SELECT state FROM deposit WHERE archive_id = %s", (archive_id,)).fetchone()
     return str(row["state"]) if row else None
+
+
+def ended_deposits(connection: Connection) -> set[str]:
+    """Give the archive_ids of all deposits that were refused or abandoned."""
+    rows = connection.execute("SELECT archive_id FROM deposit WHERE state = ANY(%s)", (list(ENDED_STATES),))
+    return {str(row["archive_id"]) for row in rows}
+
+
+def idle_tokens(connection: Connection) -> set[str]:
+    """Give the ids of tokens that date nothing, for the deposits that they dated were abandoned or began again."""
+    rows = connection.execute(
+        "SELECT token_id FROM token t WHERE NOT EXISTS (SELECT 1 FROM evidence_chain c WHERE c.token_id = t.token_id)"
+        " AND NOT EXISTS (SELECT 1 FROM token_renewal r WHERE t.token_id IN (r.token_id, r.by_token))"
+    )
+    return {str(row["token_id"]) for row in rows}
 
 
 def unknown(identifier: str) -> BadInputError:

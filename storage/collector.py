@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
 
@@ -11,53 +11,95 @@ from minutier.errors import PolicyRefusedError, ServiceUnavailableError
 from minutier.events import Event
 from storage import catalogue, journal
 from storage.archive import Archive
-from storage.batches import STAGING
+from storage.batches import EVIDENCE, STAGING
+from storage.database import Connection
+from storage.files import remove
 from storage.ports import ObjectStore, ObjectVersion
 from storage.reception import quarantine
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Whose objects lie under a key: a deposit of a safe, or a token. `lock` is the one that its writers hold."""
+
+    id: str
+    lock: str
+    is_token: bool
+
+    def has_ended(self, connection: Connection) -> bool:
+        """Say whether nothing rests, or will ever rest, on what it staged."""
+        if self.is_token:
+            return self.id in catalogue.idle_tokens(connection)
+        return catalogue.state_of(connection, self.id) in catalogue.ENDED_STATES
+
+    def is_settled(self, connection: Connection) -> bool:
+        """Say whether its copies stand: what lies beside them is not going to be adopted."""
+        if self.is_token:
+            return all(copy.locked_until is not None for copy in catalogue.copies(connection, self.id))
+        return catalogue.state_of(connection, self.id) == "ARCHIVED"
 
 
 def collect_strays(archive: Archive) -> int:
     """Delete versions that nothing points to, once their short lock has ended; gives how many.
 
-    Only beside a document that is ARCHIVED, and only where the copy that counts is good: a live deposit may still
-    adopt what it finds, and an unknown key may belong to a catalogue that is being restored.
+    All of what an abandoned or refused deposit had staged; beside an ARCHIVED document and the batch file of its
+    token, only where the copy that counts is good. A live deposit may still adopt what it finds, and an unknown key
+    may belong to a catalogue that is being restored: neither is touched. The claims are read again for each key,
+    while the lock of its writers is held.
     """
     dropped = 0
     for store in archive.replicas:
         try:
-            for version in list(_unclaimed(archive, store)):
-                lock = store.lock_state(version.key, version.version_id)
-                if not lock.legal_hold and (lock.retain_until is None or lock.retain_until < archive.clock()):
-                    store.delete_version(version.key, version.version_id)
-                    _journal_stray(archive, store, version)
-                    dropped += 1
+            for owner, versions in _candidates(archive, store):
+                dropped += _collect(archive, store, owner, versions)
         except (ServiceUnavailableError, PolicyRefusedError, KeyError):
             continue  # the next night looks again
     return dropped
 
 
-def _unclaimed(archive: Archive, store: ObjectStore) -> Iterator[ObjectVersion]:
+def _candidates(archive: Archive, store: ObjectStore) -> Iterator[tuple[_Owner, list[ObjectVersion]]]:
+    """Iterate over the keys that may hold a stray: two versions or more, or an owner that has ended."""
     with archive.database.transaction() as connection:
         safes = [row["name"] for row in connection.execute("SELECT name FROM safe ORDER BY name")]
-    for safe in safes:
-        for key, group in groupby(store.list_objects(f"{safe}/"), lambda version: version.key):
-            versions = list(group)
-            # The copy that counts is one of them: a key with a single version has no stray.
-            if len(versions) > 1:
-                yield from _beside_the_good_one(archive, store, key, versions)
+        ended = catalogue.ended_deposits(connection) | catalogue.idle_tokens(connection)
+    for folder in (*safes, EVIDENCE):
+        for key, group in groupby(store.list_objects(f"{folder}/"), lambda version: version.key):
+            versions, owner_id = list(group), key.split("/")[1]
+            if len(versions) > 1 or owner_id in ended:
+                token = folder == EVIDENCE
+                yield _Owner(owner_id, f"{'batch' if token else 'deposit'} {owner_id}", token), versions
 
 
-def _beside_the_good_one(
-    archive: Archive, store: ObjectStore, key: str, versions: list[ObjectVersion]
-) -> Iterator[ObjectVersion]:
-    archive_id, _, name = key.partition("/")[2].partition("/")
+def _collect(archive: Archive, store: ObjectStore, owner: _Owner, versions: list[ObjectVersion]) -> int:
+    dropped = 0
+    try:
+        with archive.database.exclusive(owner.lock):
+            for version in _unclaimed(archive, store, owner, versions):
+                lock = store.lock_state(version.key, version.version_id)
+                if not lock.legal_hold and (lock.retain_until is None or lock.retain_until < archive.clock()):
+                    store.delete_version(version.key, version.version_id)
+                    _journal_stray(archive, store, version)
+                    dropped += 1
+    except ServiceUnavailableError as error:
+        if error.code != "BUSY":
+            raise
+    return dropped
+
+
+def _unclaimed(
+    archive: Archive, store: ObjectStore, owner: _Owner, versions: list[ObjectVersion]
+) -> list[ObjectVersion]:
+    role = versions[0].key.split("/")[-1].rpartition(".")[0]
     with archive.database.transaction() as connection:
-        if catalogue.state_of(connection, archive_id) != "ARCHIVED":
-            return
-        copies = catalogue.copies(connection, archive_id)
-    claimed = {c.version_id: c.health for c in copies if (f"{c.role}.age", c.replica) == (name, store.name)}
-    if "good" in claimed.values():
-        yield from (version for version in versions if version.version_id not in claimed)
+        if owner.has_ended(connection):
+            return versions
+        if not owner.is_settled(connection):
+            return []
+        copies = catalogue.copies(connection, owner.id)
+    claimed = {copy.version_id: copy.health for copy in copies if (copy.role, copy.replica) == (role, store.name)}
+    if "good" not in claimed.values():
+        return []
+    return [version for version in versions if version.version_id not in claimed]
 
 
 def _journal_stray(archive: Archive, store: ObjectStore, version: ObjectVersion) -> None:
@@ -74,8 +116,8 @@ def _journal_stray(archive: Archive, store: ObjectStore, version: ObjectVersion)
 def clean_spool(archive: Archive) -> int:
     """Clear the spool of folders older than a day that no live deposit needs; gives how many were dropped.
 
-    The bytes of a refused deposit go to quarantine, where a crash kept them from going before. What no deposit claims
-    is set aside there too, never deleted: after a catalogue was restored, it may be the only copy there is.
+    The bytes of a refused or abandoned deposit go to quarantine, where a crash kept them from going before. What no
+    deposit claims is set aside there too, never deleted: after a catalogue was restored, it may be the only copy.
     """
     dropped = 0
     for folder in archive.spool.iterdir() if archive.spool.exists() else ():
@@ -85,11 +127,11 @@ def clean_spool(archive: Archive) -> int:
             continue
         with archive.database.transaction() as connection:
             state = catalogue.state_of(connection, folder.name)
-        if state == "REFUSED":
+        if state in catalogue.ENDED_STATES:
             quarantine(archive, folder, folder.name)
         elif state is None:
             quarantine(archive, folder, f"unclaimed-{folder.name}")
-        elif state in ("ARCHIVED", "ABANDONED"):
-            shutil.rmtree(folder)
+        elif state == "ARCHIVED":
+            remove(folder)
             dropped += 1
     return dropped

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
 from weakref import WeakKeyDictionary
 
@@ -15,6 +15,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from minutier.errors import PolicyRefusedError, ServiceUnavailableError
 from storage.postgres_checks import check
+from storage.seam import crossing
 
 Connection = psycopg.Connection[DictRow]
 
@@ -64,8 +65,12 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """Run one transaction: committed when the block ends, rolled back when it raises."""
         try:
-            with self._pool.connection() as connection:
+            with ExitStack() as block:
+                with crossing("database", "begin"):
+                    connection = block.enter_context(self._pool.connection())
                 yield connection
+                with crossing("database", "commit"):
+                    block.close()
             self._used[connection] = time.monotonic()
         except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise _down(error) from error

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from minutier.canonical import decode, encode
 from minutier.errors import BadInputError, ServiceUnavailableError
+from storage import seam
 from storage.files import PART, copy_durably, disk_error, make_directories, sync_directory
 from storage.ports import NOTHING_SET, LockState, ObjectVersion, StoreSettings
 from storage.worm import (
@@ -51,6 +52,7 @@ _VERSION = re.compile(r"([0-9]{20})-[0-9a-f]{16}\Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@seam.store
 class DirectoryStore:
     """`ObjectStore` in a directory. See the module for what it does not protect from.
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from minutier.errors import ServiceUnavailableError
+from storage.seam import crossing
 
 PART = ".part"
 """The end of the name of a file being written; what a killed writer left behind has it."""
@@ -40,32 +42,51 @@ def durable_writer(
     """
     written = (aside or path.parent) / f".{uuid.uuid4().hex}{PART}"
     try:
-        make_directories(path.parent, mode=0o700)
-        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-            # Without the pages in memory, whoever reads the file next reads the disk.
-            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        if check is not None:
-            check(written)
-        written.replace(path)
-        sync_directory(path.parent)
+        with crossing("files", "write", _named(path)):
+            make_directories(path.parent, mode=0o700)
+            with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+                # Without the pages in memory, whoever reads the file next reads the disk.
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            if check is not None:
+                check(written)
+        move(written, path)
     except OSError as error:
         if error.errno in _FULL:
             raise disk_error(error, path.parent) from error
         raise
     finally:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            written.unlink()
+        if written.exists():
+            remove(written)
 
 
 def publish(written: Path, path: Path) -> None:
     """Give a complete file its name, durably: flushed, renamed on the same file system, the directory flushed too."""
     with written.open("rb") as stream:
         os.fsync(stream.fileno())
-    written.replace(path)
-    sync_directory(path.parent)
+    move(written, path)
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file or folder another name on the same file system, durably; OSError when the disk refuses."""
+    with crossing("files", "move", _named(target)):
+        source.replace(target)
+        sync_directory(target.parent)
+
+
+def remove(path: Path) -> None:
+    """Take a file, or a folder with all that is in it, away; nothing to do when it is not there."""
+    with crossing("files", "remove", _named(path)):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _named(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:

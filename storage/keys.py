@@ -26,7 +26,8 @@ from minutier.age import (
 from minutier.age_stream import decrypt_bytes, encrypt_bytes
 from minutier.errors import BadInputError, IntegrityFailureError, MinutierError
 from minutier.fingerprint import Fingerprint
-from storage.files import durable_writer, sync_directory, write_durably
+from storage.files import durable_writer, move, remove, sync_directory, write_durably
+from storage.seam import crossing
 from storage.signers import read_secret
 
 _ESCROW = "escrow.age-key"
@@ -63,10 +64,10 @@ class KeyRing:
         """Leave of a safe's own keys only those in `recipients`; nothing may be wrapped for the others any more."""
         current, following = self._safe_path(safe), self._next_path(safe)
         if following.exists() and str(_identity(following).recipient) in recipients:
-            following.replace(current)
+            move(following, current)
         for path in (current, following):
             if path.exists() and str(_identity(path).recipient) not in recipients:
-                path.unlink()
+                remove(path)
         if current.parent.exists():
             sync_directory(current.parent)
 
@@ -91,8 +92,9 @@ class KeyRing:
         It is post-quantum when they are: an ordinary one would undo them.
         """
         parsed = parse_recipients(recipients)
-        identity = generate_identity(parsed[0].kind)
-        return str(identity.recipient), wrap_key(identity, parsed)
+        with crossing("encryption", "new key"):
+            identity = generate_identity(parsed[0].kind)
+            return str(identity.recipient), wrap_key(identity, parsed)
 
     def unwrap(self, safe: str, wrapped: bytes) -> Identity:
         """Open a document key with the identities held, the safe's key, or the escrow key where it is here.
@@ -125,7 +127,7 @@ class KeyRing:
     def forget(self, archive_id: str) -> None:
         """Destroy the copy of a wrapped key kept outside the database, durably."""
         path = self._wrapped_path(archive_id)
-        path.unlink(missing_ok=True)
+        remove(path)
         if path.parent.exists():
             sync_directory(path.parent)
 
@@ -183,7 +185,7 @@ def encrypt_file(source: Path, target: Path, recipient: str, expected: Fingerpri
     DISK_FULL, when the target has no room.
     """
     chosen = parse_recipient(recipient)
-    with source.open("rb") as reader, durable_writer(target) as writer:
+    with source.open("rb") as reader, durable_writer(target) as writer, crossing("encryption", "encrypt", target.name):
         watched = _Watched(reader, writer)
         try:
             if chosen.kind == X25519:

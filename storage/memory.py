@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minutier.errors import ServiceUnavailableError
+from storage import seam
 from storage.ports import NOTHING_SET, LockState, ObjectVersion, StoreSettings
 from storage.worm import (
     check_deletable,
@@ -78,6 +79,7 @@ class _Entry:
     marker: bool = False
 
 
+@seam.store
 class MemoryStore:
     """`ObjectStore` in memory. `clock` gives the store's time (UTC); `fault_hook` may be changed at any time."""
 

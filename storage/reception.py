@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from storage import catalogue
 from storage.archive import Archive
 from storage.blind import CIPHERTEXT, BlindDelivery, record, require_mode
 from storage.catalogue import Deposit
-from storage.files import durable_writer, sync_directory
+from storage.files import durable_writer, move, remove, sync_directory
 
 # A refusal of the content itself: the same bytes under the same name get the same answer. Others may pass corrected.
 _CONTENT_REFUSALS = frozenset(
@@ -251,9 +250,8 @@ def _mend_spool(archive: Archive, known: Deposit, archive_id: str, fingerprint: 
         if deposit.reached("STORED") or deposit.state == "REFUSED" or _spool_whole(archive, deposit, fingerprint):
             return
         folder = archive.spool / known.archive_id
-        shutil.rmtree(folder, ignore_errors=True)
-        (archive.spool / archive_id).replace(folder)
-        sync_directory(archive.spool)
+        remove(folder)
+        move(archive.spool / archive_id, folder)
         if deposit.state != "RECEIVED":
             with archive.database.transaction() as connection:
                 catalogue.start_again(connection, deposit, archive.clock())
@@ -300,8 +298,7 @@ def quarantine(archive: Archive, folder: Path, archive_id: str) -> None:
     target = archive.quarantine / archive_id
     archive.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
     if folder.exists() and not target.exists():
-        folder.replace(target)
-        sync_directory(archive.quarantine)
+        move(folder, target)
 
 
 def _drop_unless_claimed(archive: Archive, archive_id: str) -> None:
@@ -315,7 +312,7 @@ def _drop_unless_claimed(archive: Archive, archive_id: str) -> None:
     except ServiceUnavailableError:
         return  # unknown whether it is claimed: the sweep drops it later
     if not claimed:
-        shutil.rmtree(folder)
+        remove(folder)
 
 
 def _too_large(size: int, limit: int) -> RefusedDocumentError:

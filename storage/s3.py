@@ -29,6 +29,7 @@ from minio.versioningconfig import SUSPENDED, VersioningConfig
 from urllib3.exceptions import HTTPError
 
 from minutier.errors import BadInputError, MinutierError, ServiceUnavailableError
+from storage import seam
 from storage.ports import LockState, ObjectVersion, StoreSettings
 from storage.s3_bucket import read_settings
 from storage.s3_wire import Body, ClockedPool, another_time, credentials, date_of
@@ -55,20 +56,18 @@ _WEAKER = (
 _NO_SUCH = {"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"}
 _REFUSED = {"AccessDenied", "ObjectLocked", "InvalidBucketState"}
 _CREDENTIALS = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+_TRANSIT = ("STORE_TRANSIT", "received other bytes than were sent", "Check the network and the source disk.")
 # code of the store -> (our code, what happened, what to do)
 _TRANSLATIONS = {
     "NoSuchBucket": ("STORE_MISSING", "has no such bucket", "Create the bucket with Object Lock, or correct its name."),
     "XMinioStorageFull": ("DISK_FULL", "is full", "Enlarge the store; nothing partial was kept."),
     "RequestTimeTooSkewed": ("STORE_CLOCK", "has another time than this machine", "Set both clocks by NTP."),
-    "BadDigest": ("STORE_TRANSIT", "received other bytes than were sent", "Check the network and the source disk."),
-    "XAmzContentSHA256Mismatch": (
-        "STORE_TRANSIT",
-        "received other bytes than were sent",
-        "Check the network and the source disk.",
-    ),
+    "BadDigest": _TRANSIT,
+    "XAmzContentSHA256Mismatch": _TRANSIT,
 }
 
 
+@seam.store
 class S3Store:
     """`ObjectStore` in one bucket made with Object Lock.
 

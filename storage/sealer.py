@@ -12,6 +12,7 @@ from cryptography import x509
 from minutier.seal import Signer, seal, second_seal
 from storage import seal_keys
 from storage.database import Connection, Database
+from storage.seam import crossing
 
 UNNAMED = "unnamed"
 
@@ -55,7 +56,8 @@ class Sealer:
     def sign(self, tbs: bytes) -> bytes:
         """Sign as a bare `Signer` does: counted, and left among the uses that no act took into the journal."""
         signer, _ = self._reserve(UNNAMED, "")
-        return signer.sign(tbs)
+        with crossing("signer", "sign", UNNAMED):
+            return signer.sign(tbs)
 
     def seal(self, content: bytes, at: datetime, act: str, archive_id: str = "") -> Sealed:
         """Seal `content` for an act (`manifest`, `attestation`…); the act then calls `journaled` in its transaction.
@@ -69,7 +71,8 @@ class Sealer:
             if self._ended(at):
                 raise seal_keys.ended(self.chain[0])
         signer, number = self._reserve(act, archive_id)
-        made = (seal if self._kind == seal_keys.SEAL else second_seal)(content, signer, at)
+        with crossing("signer", "sign", act):
+            made = (seal if self._kind == seal_keys.SEAL else second_seal)(content, signer, at)
         return Sealed(made, signer.chain[0], self._kind, number)
 
     def _ended(self, at: datetime) -> bool:

@@ -15,6 +15,7 @@ from minutier.errors import IntegrityFailureError, MinutierError, ServiceUnavail
 from minutier.timestamp import TimestampToken, accept_response, build_request, check_order, check_token
 from storage.fetching import read_bounded, tls
 from storage.revocation_source import RevocationItem, RevocationSource, answers_of, lists_of
+from storage.seam import crossing
 
 _MAX_REPLY = 1 << 20
 
@@ -92,7 +93,8 @@ class TimestampAuthorities:
         self, url: str, digest: bytes, clock: Callable[[], datetime], not_before: datetime | None, algorithm: str
     ) -> TimestampToken:
         nonce = secrets.randbits(64) | 1 << 63
-        response = self._ask(url, build_request(digest, nonce, algorithm))
+        with crossing("tsa", "stamp", url):
+            response = self._ask(url, build_request(digest, nonce, algorithm))
         return accept_response(
             response,
             digest,

@@ -7,7 +7,6 @@ never done twice. Staged versions are locked for a few days only, so a deposit t
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from storage.batches import lock_batch, missing_batches, store_batch
 from storage.blind import is_blind
 from storage.catalogue import Deposit, StoredObject
 from storage.database import Connection
+from storage.files import remove
 from storage.keys import encrypt_file, spool_altered
 from storage.placing import fingerprint_of, lock_version, place, require_there
 from storage.reception import SPOOL_NAMES, claimed, current
@@ -131,7 +131,7 @@ def attest_deposit(archive: Archive, archive_id: str) -> Deposit:
             journal.sequence(connection)
         deposit = current(archive, archive_id)
     if deposit.state == "ARCHIVED":
-        shutil.rmtree(archive.spool / archive_id, ignore_errors=True)
+        remove(archive.spool / archive_id)
     return deposit
 
 

@@ -1,4 +1,4 @@
-"""Deposits that wait for a time-stamp, and why: sealed, kept, not archived. Lists and pages say it from here."""
+"""Deposits that wait, and why: for a time-stamp, or too long for their full lock. Lists and pages say it from here."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from minutier.errors import IntegrityFailureError, MinutierError, ServiceUnavailableError
-from minutier.events import format_time
+from minutier.events import Event, format_time
 from storage.archive import Archive
 from storage.database import Connection
 
 # Longer than a deposit run may last (flows/deposit.py): what has not moved since is in nobody's hands.
 _LEFT_BEHIND = timedelta(minutes=65)
+# The short lock of a committed deposit lasts for days (`staging_days`): there is time to act, and it must be used.
+_LOCKED_WITHIN = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,28 @@ def summary(connection: Connection) -> str:
     many = "1 deposit waits" if len(found) == 1 else f"{len(found)} deposits wait"
     first = found[0]
     return f"{many} for a time-stamp since {format_time(first.since)}, not archived yet: [{first.code}] {first.reason}"
+
+
+def unlocked(connection: Connection, now: datetime) -> list[str]:
+    """Give the archive_ids of deposits committed more than 24 hours before `now` and not locked to their term yet."""
+    rows = connection.execute(
+        "SELECT d.archive_id FROM deposit d JOIN journal_event e ON e.archive_id = d.archive_id AND e.event = %s"
+        " WHERE d.state = 'COMMITTED' AND e.at < %s ORDER BY d.archive_id",
+        (Event.DEPOSIT_COMMITTED.value, now - _LOCKED_WITHIN),
+    )
+    return [str(row["archive_id"]) for row in rows]
+
+
+def alarm(connection: Connection, now: datetime) -> str:
+    """Say in one sentence which deposits wait too long for their full lock, "" when none does."""
+    found = unlocked(connection, now)
+    if not found:
+        return ""
+    many = "1 deposit is" if len(found) == 1 else f"{len(found)} deposits are"
+    return (
+        f"ALARM: {many} committed for more than 24 hours and not locked to the end of the class ({found[0]}):"
+        " the short lock ends soon. Run the same deposit again."
+    )
 
 
 def to_resume(

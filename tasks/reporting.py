@@ -13,7 +13,7 @@ from storage.sweep import SweepReport
 from storage.waiting import code, waits
 from tasks.prefect_step import Ticket
 
-_WORDS = {"ARCHIVED": "archived", "REFUSED": "refused"}
+_WORDS = {"ARCHIVED": "archived", "REFUSED": "refused", "ABANDONED": "abandoned"}
 
 
 @task(name="check that the stores lock", retries=2, retry_delay_seconds=5, persist_result=False)

@@ -13,6 +13,7 @@ from prefect.logging import get_run_logger
 from minutier.errors import ServiceUnavailableError
 from storage.bootstrap import current_archive, probe_store
 from storage.sweep import SweepReport, sweep
+from storage.waiting import alarm
 
 
 @task(name="try the locks", timeout_seconds=600, persist_result=False)
@@ -27,6 +28,14 @@ def probe_stores() -> None:
             probe_store(archive, store.name).require()
         except ServiceUnavailableError as error:
             get_run_logger().warning("%s", error)
+
+
+@task(name="look for late locks", persist_result=False)
+def find_late_locks() -> str:
+    """Say which deposits were committed more than a day ago and are not locked to their term, "" when none is."""
+    archive = current_archive()
+    with archive.database.transaction() as connection:
+        return alarm(connection, archive.clock())
 
 
 @task(name="re-read every copy", timeout_seconds=6 * 3600, persist_result=False)

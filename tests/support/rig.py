@@ -73,7 +73,7 @@ def pass_screening(archive: Archive, archive_id: str, rung: str = "original-only
         ("RENDERED", {"rendition": RENDITION | {"rung": rung}}),
     ):
         deposit = current(archive, archive_id)
-        if catalogue.STATES.index(deposit.state) == catalogue.STATES.index(state) - 1:
+        if deposit.state == catalogue.STATES[catalogue.STATES.index(state) - 1]:
             with archive.database.transaction() as connection:
                 catalogue.advance(connection, deposit, state, archive.clock(), **column)
 

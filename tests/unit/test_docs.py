@@ -10,6 +10,7 @@ import typer.main
 
 from deployments import (
     commands_archive,
+    commands_deposits,
     commands_documents,
     commands_instance,
     commands_keys,
@@ -25,7 +26,8 @@ PACKAGES = ("minutier", "storage", "tasks", "flows", "deployments", "supervision
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "infra").rglob("*.md"))]
 README, CLI, OPERATIONS = ROOT / "README.md", ROOT / "docs" / "cli.md", ROOT / "docs" / "operations.md"
 REGISTERED = (
-    commands_archive, commands_documents, commands_instance, commands_keys, commands_reading, commands_safes,
+    commands_archive, commands_deposits, commands_documents, commands_instance, commands_keys, commands_reading,
+    commands_safes,
 )  # fmt: skip
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")

@@ -6,11 +6,14 @@ from datetime import timedelta
 import pytest
 
 from minutier.errors import IntegrityFailureError, RefusedDocumentError, ServiceUnavailableError
-from storage import catalogue, journal, reading, reception, sweep
+from storage import catalogue, journal, reading, reception, sweep, vault
+from storage.abandoning import abandon
 from storage.batches import STAGING
 from storage.collector import clean_spool, collect_strays
 from storage.ports import LockState
 from storage.proofs import make_checkpoint
+from storage.sealing import seal_deposit, stamp_batch
+from tests.support.rig import pass_screening
 
 HOUR = timedelta(hours=1)
 ROLES = ("original", "manifest", "seal")
@@ -268,6 +271,42 @@ def test_no_stray_goes_while_the_copy_that_counts_is_bad(rig):
     assert collect_strays(rig.archive) == 0
     store.fault_hook = None
     assert collect_strays(rig.archive) == 1
+
+
+def test_what_an_abandoned_deposit_staged_goes_after_its_short_lock(rig):
+    other = rig.deposit(b"kept", "R-0")
+    archive_id = rig.deliver(b"given up", "R-1").archive_id
+    pass_screening(rig.archive, archive_id)
+    seal_deposit(rig.archive, archive_id, {})
+    stamp_batch(rig.archive, [archive_id])
+    vault.store_deposit(rig.archive, archive_id)
+    with rig.archive.database.exclusive(f"deposit {archive_id}"), pytest.raises(ServiceUnavailableError) as caught:
+        abandon(rig.archive, archive_id, "never mind")
+    assert caught.value.code == "BUSY"
+    assert abandon(rig.archive, archive_id, "never mind").state == "ABANDONED"
+    assert (rig.archive.quarantine / archive_id / "original").read_bytes() == b"given up"
+    assert events(rig)[-1] == "deposit:abandoned"
+    assert run(rig).strays == 0
+    rig.clock.advance(8 * 86400)
+    with rig.archive.database.exclusive(f"deposit {archive_id}"):
+        assert collect_strays(rig.archive) == 2  # its batch file, on two replicas
+    assert run(rig).strays == 2 * len(ROLES)
+    for store in rig.stores:
+        held = {version.key.split("/")[1] for version in store.list_objects("")} - {"replica-a", "replica-b"}
+        assert held & {archive_id, other.archive_id, other.token_id} == {other.archive_id, other.token_id}
+        assert len(list(store.list_objects("_evidence/"))) == 1
+    assert rig.deposit(b"given up", "R-1").archive_id != archive_id
+
+
+def test_a_twin_of_a_batch_file_goes_and_the_one_that_counts_stays(rig):
+    token = rig.deposit().token_id
+    store, key, stray = rig.stores[0], f"_evidence/{token}/batch.json", rig.folder / "stray"
+    stray.write_bytes(b"an earlier attempt")
+    (kept,) = store.versions(key)
+    store.put(key, stray, rig.clock() + HOUR)
+    rig.clock.advance(86400)
+    assert collect_strays(rig.archive) == 1
+    assert store.versions(key) == [kept]
 
 
 def test_a_journal_cut_short_of_its_last_checkpoint_is_found(rig):

@@ -1,0 +1,46 @@
+"""The outbox: attestations as they were sealed, given again as the same bytes however often they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from minutier import canonical
+from minutier.errors import IntegrityFailureError
+from minutier.events import Event
+from storage.archive import Archive
+from storage.catalogue import Deposit
+from storage.reading import require_archived
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """A statement (docs/format/attestation-v1.md) and its detached seal (CMS, DER)."""
+
+    body: bytes
+    seal: bytes
+
+
+def attestation(archive: Archive, deposit: Deposit) -> Attestation:
+    """Give the attestation of an archived document, as its journal entry says that it is.
+
+    Raises BadInputError (`NOT_ARCHIVED`), IntegrityFailureError (`ATTESTATION_ALTERED`).
+    """
+    require_archived(deposit)
+    with archive.database.transaction() as connection:
+        row = connection.execute(
+            "SELECT body, seal FROM outbox WHERE archive_id = %s", (deposit.archive_id,)
+        ).fetchone()
+        entries = connection.execute(
+            "SELECT entry FROM journal_event WHERE archive_id = %s AND event = %s",
+            (deposit.archive_id, Event.DEPOSIT_ARCHIVED.value),
+        ).fetchall()
+    digest = hashlib.sha256(bytes(row["body"])).hexdigest() if row else ""
+    journaled = [canonical.decode(bytes(each["entry"]))["details"]["attestation_sha256"] for each in entries]
+    if row is None or journaled != [digest]:
+        raise IntegrityFailureError(
+            "ATTESTATION_ALTERED",
+            "The attestation in the database is not the one that the journal names.",
+            remedy="Keep the instance as it is; the document and its proof do not rest on it.",
+        )
+    return Attestation(bytes(row["body"]), bytes(row["seal"]))
