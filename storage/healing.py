@@ -24,7 +24,7 @@ from storage.placing import fingerprint_of, lock_version, place, read_fingerprin
 from storage.reading import CopyFinding, examine
 from storage.worm import PROBE_PREFIX
 
-_REREADINGS = 3
+_REREADINGS = 2
 
 
 def judge(archive: Archive, subject: Subject) -> CopyFinding:
@@ -138,18 +138,27 @@ def _examine_lock(archive: Archive, subject: Subject) -> CopyFinding:
 def _unreadable(archive: Archive, subject: Subject, finding: CopyFinding) -> CopyFinding:
     """Tell a version that its store cannot give any more from a store that does not answer.
 
-    A store with checksums of its own answers a damaged version with a fault, not with other bytes. It must answer for
-    another key between the readings, each of which must fail.
+    A store with checksums of its own answers a damaged version with a fault, not with other bytes. It must give what
+    the canary left there between the readings, each of which must fail.
     """
     for _ in range(_REREADINGS):
-        try:
-            archive.replica(subject.copy.replica).versions(f"{PROBE_PREFIX}sweep")
-        except (ServiceUnavailableError, KeyError):
+        if not _gives_others(archive, subject.copy.replica):
             return finding
         again = examine(archive, subject.item, subject.copy)
         if again.outcome != "unreachable":
             return _examine_lock(archive, subject) if again.outcome == "good" else again
     return replace(finding, outcome="unreadable")
+
+
+def _gives_others(archive: Archive, name: str) -> bool:
+    try:
+        replica = archive.replica(name)
+        for version in replica.list_objects(PROBE_PREFIX):
+            with replica.open(version.key, version.version_id) as stream:
+                return len(stream.read()) == version.size
+    except (ServiceUnavailableError, KeyError):
+        return False
+    return False
 
 
 def _compare(archive: Archive, subject: Subject, finding: CopyFinding) -> CopyFinding:

@@ -11,8 +11,10 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -22,7 +24,7 @@ from minutier.events import Event, format_time
 from storage import coverage, journal
 from storage.archive import Archive
 from storage.collector import clean_spool, collect_strays
-from storage.coverage import Debt
+from storage.coverage import Debt, Subject
 from storage.database import Connection
 from storage.healing import act_on, judge
 from storage.proof_checks import ProofJudge, journal_broken
@@ -148,27 +150,38 @@ class _Run:
         return run
 
     def read_copies(self, deadline: float, progress: Callable[[int, int], None]) -> None:
-        """Read slices of copies until none is left or the time is spent."""
-        while time.monotonic() < deadline:
-            with self.archive.database.transaction() as connection:
-                waiting = coverage.copies_to_check(connection, self.started, _SLICE, self._silent())
-            if not waiting:
-                return
-            looked_at = []
-            for subject in waiting:
-                if subject.copy.replica in self._silent():
-                    continue
-                finding = judge(self.archive, subject)
-                outcome = "good" if finding.outcome == "good" else act_on(self.archive, subject, finding)
-                self._count(finding, outcome, subject.item.size)
-                # A copy that was only unlocked was read whole; the mark of one that was replaced touches nothing.
-                looked_at.append((subject.copy, "good" if outcome == "healed" else outcome))
-                if time.monotonic() >= deadline:
-                    break
-            with self.archive.database.transaction() as connection:
-                coverage.mark(connection, looked_at, max(self.archive.clock(), self.started))
-                self._keep(connection)
-            progress(self.counts["copies"], self._remaining())
+        """Read slices of copies until none is left or the time is spent; each replica by a thread of its own."""
+        with ThreadPoolExecutor(max(len(self.archive.replicas), 1), "sweep") as readers:
+            while time.monotonic() < deadline:
+                with self.archive.database.transaction() as connection:
+                    waiting = coverage.copies_to_check(connection, self.started, _SLICE, self._silent())
+                if not waiting:
+                    return
+                replicas = sorted({subject.copy.replica for subject in waiting})
+                shares = [[each for each in waiting if each.copy.replica == replica] for replica in replicas]
+                looked_at = []
+                for judged in readers.map(partial(self._read, deadline), shares):
+                    for subject, finding in judged:
+                        outcome = "good" if finding.outcome == "good" else act_on(self.archive, subject, finding)
+                        self._count(finding, outcome, subject.item.size)
+                        # One only unlocked was read whole; the mark of one that was replaced touches nothing.
+                        looked_at.append((subject.copy, "good" if outcome == "healed" else outcome))
+                with self.archive.database.transaction() as connection:
+                    coverage.mark(connection, looked_at, max(self.archive.clock(), self.started))
+                    self._keep(connection)
+                progress(self.counts["copies"], self._remaining())
+
+    def _read(self, deadline: float, share: list[Subject]) -> list[tuple[Subject, CopyFinding]]:
+        """Judge copies of one replica until its time is spent or it answers no more."""
+        judged = []
+        for subject in share:
+            finding = judge(self.archive, subject)
+            judged.append((subject, finding))
+            silent = finding.outcome == "unreachable"
+            self.silent[finding.replica] = self.silent[finding.replica] + 1 if silent else 0
+            if self.silent[finding.replica] >= _SILENT_AFTER or time.monotonic() >= deadline:
+                break
+        return judged
 
     def judge_proofs(self, deadline: float) -> None:
         """Judge the proofs that are due until none is left or the time is spent."""
@@ -205,7 +218,6 @@ class _Run:
         self.counts.update({outcome: 1, "copies": 1, "bytes": size})
         if finding.outcome not in ("good", "moved") and len(self.findings) < _FINDINGS:
             self.findings.append(finding)
-        self.silent[finding.replica] = self.silent[finding.replica] + 1 if outcome == "unreachable" else 0
 
     def _silent(self) -> list[str]:
         return [replica for replica, count in self.silent.items() if count >= _SILENT_AFTER]

@@ -19,7 +19,7 @@ from minutier.errors import PolicyRefusedError, ServiceUnavailableError
 from minutier.events import Event
 from storage import journal
 from storage.archive import Archive
-from storage.batches import batch_key
+from storage.batches import EVIDENCE
 from storage.catalogue import StoredObject
 from storage.placing import matches
 from storage.ports import ObjectStore, ObjectVersion, StoreSettings
@@ -27,7 +27,6 @@ from storage.probe import CLOCK_WARNING_SECONDS, weaknesses
 
 _PAGE = 1000
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-_EVIDENCE = batch_key("").partition("/")[0]
 _IN_FLIGHT = timedelta(hours=1)
 """A version younger than this may belong to an act that has not reached the catalogue yet."""
 
@@ -76,7 +75,7 @@ def watch_stores(archive: Archive) -> tuple[StoreFinding, ...]:
 def _prefixes(archive: Archive) -> list[str]:
     with archive.database.transaction() as connection:
         safes = [row["name"] for row in connection.execute("SELECT name FROM safe ORDER BY name")]
-    return [f"{name}/" for name in (*safes, _EVIDENCE)]
+    return [f"{name}/" for name in (*safes, EVIDENCE)]
 
 
 def _markers(store: ObjectStore, prefix: str) -> Iterator[StoreFinding]:
