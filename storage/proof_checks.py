@@ -50,6 +50,7 @@ class ProofJudge:
         try:
             with self.archive.database.transaction() as connection:
                 deposit = catalogue.get(connection, archive_id)
+                _check_manifest(deposit)
                 line = journal.committed_line(connection, archive_id)
                 tokens = TokenLine(connection)
                 records = [record_of(connection, deposit, tokens)]
@@ -57,7 +58,6 @@ class ProofJudge:
                     records.append(anchor[0])
                 stored = self._kept_beside(connection, deposit)
             require_sealed(self.archive, deposit)
-            _check_manifest(deposit)
             _check_entry(deposit, line.entry)
             for record in records:
                 self._check_stamps(record)
@@ -143,9 +143,13 @@ def _check_manifest(deposit: Deposit) -> None:
 
 def _check_entry(deposit: Deposit, entry: bytes) -> None:
     """Check that the journal committed this very manifest."""
-    said = canonical.decode(entry)
     digest = hashlib.sha256(deposit.manifest or b"").hexdigest()
-    if (said["archive_id"], said["details"].get("manifest_sha256")) != (deposit.archive_id, digest):
+    try:
+        said = canonical.decode(entry)
+        committed = (said["archive_id"], said["details"]["manifest_sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _broken("JOURNAL_ENTRY_DIFFERS", f"The commit entry cannot be read ({error}).") from error
+    if committed != (deposit.archive_id, digest):
         raise _broken("JOURNAL_ENTRY_DIFFERS", "The journal committed another manifest than the one that is kept.")
 
 
