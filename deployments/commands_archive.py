@@ -27,40 +27,50 @@ _TO_COME = {
 
 
 @app.command()
-def sweep(budget: Annotated[str, typer.Option(help="how long it may take: 90s, 30m, 2h")] = "2h") -> int:
+def sweep(
+    budget: Annotated[str, typer.Option(help="how long it may take: 90s, 30m, 2h")] = "2h",
+    coherence: Annotated[bool, typer.Option(help="check that the tables agree, too")] = True,
+) -> int:
     """Re-read every copy now, heal what can be healed, and print the report."""
     match = _BUDGET.match(budget)
     if match is None:
         raise BadInputError("BAD_BUDGET", f"{budget!r} is not a duration.", remedy="Write 90s, 30m or 2h.")
     seconds = int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
     with running_archive() as archive:
-        report = run_sweep(archive, timedelta(seconds=seconds))
-    words = [(name, report[name]) for name in report if name != "findings"]
+        report, state = run_sweep(archive, timedelta(seconds=seconds), coherence=coherence)
+    lists = ("findings", "proofs_bad", "stores")
+    words = [(name, len(report[name]) if name in lists else report[name]) for name in report if name != "debt"]
+    words += [(f"debt: {name}", figure) for name, figure in report["debt"].items()]
     rows: list[tuple[object, ...]] = [
         (item["archive_id"], item["role"], item["replica"], item["outcome"]) for item in report["findings"]
     ]
     found = table(("archive_id", "object", "replica", "found"), rows) if rows else "No damaged copy."
+    for each in (*report["proofs_bad"], *report["stores"]):
+        say(", ".join(f"{name} {value}" for name, value in each.items()))
+    if state.is_failed():
+        say(state.message or "")
     show(report, f"{table(('what', 'figure'), list(words))}\n\n{found}")
-    return 1 if report["verdict"] == "alarm" else 0
+    return 1 if report["verdict"] == "alarm" or state.is_failed() else 0
 
 
-def run_sweep(archive: Any, budget: timedelta) -> dict[str, Any]:
-    """Run the integrity flow here and give the report that it recorded."""
+def run_sweep(archive: Any, budget: timedelta, *, coherence: bool = True) -> tuple[dict[str, Any], Any]:
+    """Run the integrity flow here; gives the report that it recorded, and how the whole run ended."""
     from deployments.commands_documents import failure
     from flows.integrity import sweep_archive
 
     started = archive.clock()
     say("sweep: re-reading copies")
-    state = sweep_archive(int(budget.total_seconds()), return_state=True)
+    state = sweep_archive(int(budget.total_seconds()), coherence, return_state=True)
     with archive.database.transaction() as connection:
         row = connection.execute(
-            "SELECT report FROM sweep WHERE started_at >= %s AND report IS NOT NULL ORDER BY started_at DESC LIMIT 1",
+            # By its end: a sweep that was killed goes on under its old start.
+            "SELECT report FROM sweep WHERE ended_at >= %s AND report IS NOT NULL ORDER BY ended_at DESC LIMIT 1",
             (started,),
         ).fetchone()
     if row is None:
         raise failure(state)
     report: dict[str, Any] = row["report"]
-    return report
+    return report, state
 
 
 @app.command()
@@ -102,7 +112,7 @@ def probe() -> int:
         found = [(store.name, probe_store(archive, store.name)) for store in archive.replicas]
     value = [{"replica": name, **report.as_dict()} for name, report in found]
     rows: list[tuple[object, ...]] = [
-        (name, act.act, act.expected, act.outcome, "✓" if act.ok else "✗")
+        (name, act.act, act.expected, act.outcome, ("!" if act.warning else "✓") if act.ok else "✗")
         for name, report in found
         for act in report.acts
     ]

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli import app, running_archive, say, settings, show, table
+from minutier.errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
+    from storage.archive import Archive
     from storage.settings import Settings
 
 
@@ -24,12 +26,31 @@ def start(chosen: Settings) -> list[Any]:
     from deployments import instance
 
     found = instance.up(chosen, say)
-    with running_archive():
+    with running_archive() as archive:
         from deployments.definitions import apply
 
         for name in apply(chosen):
             say(f"deployed {name}")
+        _try_the_locks(archive)
     return found
+
+
+def _try_the_locks(archive: Archive) -> None:
+    """Run the canary on every replica at the start: PolicyRefusedError (`STORE_DOES_NOT_LOCK`) when one fails it.
+
+    One that does not answer is said and waited for: deposits wait too.
+    """
+    from storage.bootstrap import probe_store
+
+    for store in archive.replicas:
+        try:
+            report = probe_store(archive, store.name)
+        except ServiceUnavailableError as error:
+            say(str(error))
+            continue
+        for warning in report.warnings:
+            say(f"warning: {warning}")
+        report.require()
 
 
 @app.command()
@@ -43,7 +64,7 @@ def down() -> None:
 
 @app.command()
 def status() -> int:
-    """Show each service, its address and its health."""
+    """Show each service, its address and its health, then what of the archive is still to be verified."""
     from deployments import instance, recovery
 
     found = instance.status(settings())
@@ -52,7 +73,12 @@ def status() -> int:
         say(waiting)
     if kept := recovery.summary(settings()):
         say(kept)
-    show([item.as_dict() for item in found], _status_table(found))
+    value: list[dict[str, Any]] = [item.as_dict() for item in found]
+    if (debt := instance.verification(settings())) is not None:
+        line = instance.ServiceStatus("verification", "", None, "late" if debt.late else "healthy", debt.sentence())
+        found.append(line)
+        value.append(line.as_dict() | {"debt": debt.as_dict()})
+    show(value, _status_table(found))
     return 0 if healthy else 3
 
 

@@ -25,6 +25,7 @@ from psycopg.rows import dict_row
 from deployments import embedded_postgres, services, state
 from deployments.processes import Identity, last_lines, locked, stop, wait_until
 from minutier.errors import MinutierError, ServiceUnavailableError
+from storage.coverage import Debt, debt
 from storage.dev_ca import authority_of
 from storage.files import write_durably
 from storage.postgres_checks import check
@@ -126,6 +127,17 @@ def waiting(settings: Settings) -> str:
             return " ".join(filter(None, (summary(found), alarm(found, datetime.now(UTC)))))
     except psycopg.Error:
         return ""  # the line of the database says what is wrong with it
+
+
+def verification(settings: Settings) -> Debt | None:
+    """Give what of the archive was not verified in time; None when the database cannot say."""
+    if not _complete(settings):
+        return None
+    try:
+        with psycopg.connect(connected(settings).database_url or "", connect_timeout=5, row_factory=dict_row) as found:
+            return debt(found, datetime.now(UTC))
+    except psycopg.Error:
+        return None  # the line of the database says what is wrong with it
 
 
 def embedded_database_url(settings: Settings) -> str:

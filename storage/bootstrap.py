@@ -27,6 +27,7 @@ from storage.key_acts import loader, places_of, require_acceptable
 from storage.keys import KeyRing
 from storage.parse import open_store
 from storage.ports import ObjectStore
+from storage.postgres_checks import check
 from storage.probe import ProbeReport, probe
 from storage.rebuild import Sources
 from storage.revocation_source import RevocationSource
@@ -258,10 +259,12 @@ def close_current() -> None:
 def require_probed(archive: Archive) -> None:
     """Refuse deposits on a store that does not really lock: the canary must have passed within a day on every replica.
 
-    Raises PolicyRefusedError (`STORE_DOES_NOT_LOCK`), or ServiceUnavailableError when a store does not answer.
+    The database must still keep what it acknowledges. Raises PolicyRefusedError (`STORE_DOES_NOT_LOCK`,
+    `DATABASE_UNSAFE`), or ServiceUnavailableError when a store does not answer.
     """
     now = archive.clock()
     with archive.database.transaction() as connection:
+        check(connection)
         rows = connection.execute("SELECT replica FROM store_probe WHERE ok AND at > %s", (now - _PROBE_LIFE,))
         fresh = {row["replica"] for row in rows}
     for store in archive.replicas:

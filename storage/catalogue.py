@@ -275,8 +275,8 @@ def put_copy(connection: Connection, item: StoredObject, replica: str, version_i
         "INSERT INTO replica_copy (archive_id, role, replica, version_id, checked_at, health)"
         " VALUES (%s, %s, %s, %s, %s, 'good') ON CONFLICT (archive_id, role, replica) DO UPDATE"
         " SET version_id = EXCLUDED.version_id, checked_at = EXCLUDED.checked_at, health = 'good',"
-        " locked_until = CASE WHEN replica_copy.version_id = EXCLUDED.version_id"
-        " THEN replica_copy.locked_until END",
+        " (locked_until, swept_at, tried_at) = (SELECT replica_copy.locked_until, replica_copy.swept_at,"
+        " replica_copy.tried_at WHERE replica_copy.version_id = EXCLUDED.version_id)",
         (item.archive_id, item.role, replica, version_id, at),
     )
 
@@ -308,34 +308,6 @@ def copies(connection: Connection, archive_id: str) -> list[Copy]:
     """Give every copy of a document's objects."""
     rows = connection.execute("SELECT * FROM replica_copy WHERE archive_id = %s ORDER BY role, replica", (archive_id,))
     return [_copy(row) for row in rows]
-
-
-def copies_to_check(
-    connection: Connection, before: datetime, limit: int
-) -> list[tuple[StoredObject, Copy, datetime | None]]:
-    """Give copies of committed documents and of batch files last checked before a time, longest-unchecked first.
-
-    With each comes the term that its lock must reach: None until the document, or the batch file, is locked.
-    """
-    rows = connection.execute(
-        "SELECT o.key, o.sha256, o.sha3_512, o.size, c.*,"
-        " CASE WHEN d.state = 'COMMITTED' THEN NULL ELSE coalesce(o.retain_until, d.retain_until) END AS term"
-        " FROM replica_copy c JOIN object o USING (archive_id, role) LEFT JOIN deposit d USING (archive_id)"
-        " WHERE (d.state = ANY(%s) OR d.archive_id IS NULL) AND c.checked_at < %s"
-        " ORDER BY c.checked_at, c.archive_id, c.role, c.replica LIMIT %s",
-        (list(COMMITTED_STATES), before, limit),
-    )
-    return [(_object(row), _copy(row), row["term"]) for row in rows]
-
-
-def count_to_check(connection: Connection, before: datetime) -> int:
-    """Count the copies of committed documents and of batch files last checked before a time."""
-    row = connection.execute(
-        "SELECT count(*) AS n FROM replica_copy LEFT JOIN deposit d USING (archive_id)"
-        " WHERE (state = ANY(%s) OR d.archive_id IS NULL) AND checked_at < %s",
-        (list(COMMITTED_STATES), before),
-    ).fetchone()
-    return int(row["n"]) if row else 0
 
 
 def safes(connection: Connection) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -27,7 +27,7 @@ from minutier.canonical import decode, encode
 from minutier.errors import BadInputError, ServiceUnavailableError
 from storage import seam
 from storage.files import PART, copy_durably, disk_error, make_directories, settle, sync_directory
-from storage.ports import LockState, ObjectVersion
+from storage.ports import NOTHING_SET, LockState, ObjectVersion, StoreSettings
 from storage.worm import (
     check_deletable,
     check_future,
@@ -108,8 +108,10 @@ class DirectoryStore:
     def open(self, key: str, version_id: str, *, offset: int = 0, length: int = 0) -> AbstractContextManager[BinaryIO]:
         """See the port. The stream cannot seek."""
         path = self._find(key, version_id)
-        with self._disk():
+        try:
             stream = io.BufferedReader(_Bytes(path, self.root, offset, length), _BUFFER)
+        except OSError as error:
+            raise disk_error(error, self.root) from error
         try:
             # The first bytes are asked for here: a decoder of age files calls a header that it cannot read altered.
             stream.peek()
@@ -158,9 +160,28 @@ class DirectoryStore:
         current = self.lock_state(key, version_id)
         self.extend_lock(key, version_id, retain_until, legal_hold=current.legal_hold)
 
+    def downgrade_lock(self, key: str, version_id: str) -> None:
+        """See the port: always refused, there is one kind of lock."""
+        self._find(key, version_id)
+        raise refusal(self.name, f"weaken the lock of {key}", "there is no weaker lock")
+
+    def delete_with_bypass(self, key: str, version_id: str) -> None:
+        """See the port: the same door as `delete_version`, nothing passes by a lock."""
+        self.delete_version(key, version_id)
+
     def clock(self) -> datetime:
         """Give the time of this machine."""
         return self._clock()
+
+    def list_markers(self, prefix: str) -> Iterator[ObjectVersion]:
+        """See the port: there are none."""
+        check_prefix(prefix)
+        return iter(())
+
+    def settings(self) -> StoreSettings:
+        """See the port: nothing can be set."""
+        with self._disk():
+            return NOTHING_SET
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
@@ -208,39 +229,35 @@ class DirectoryStore:
         return f"{max(nanoseconds, newest + 1000):020d}-{secrets.token_hex(8)}"
 
     def _find(self, key: str, version_id: str) -> Path:
-        check_key(key)
-        path = self.root / key / f"{version_id}.bin"
-        with self._disk():
-            if _VERSION.match(version_id) is None or not path.is_file():
+        path = f"{self.root}/{check_key(key)}/{version_id}.bin"
+        # One look at the disk where all is well: a sweep asks twice for each copy.
+        if _VERSION.match(version_id) is None or not os.path.isfile(path):  # noqa: PTH113
+            with self._disk():
                 raise KeyError(f"{self.name}: no version {version_id} of {key}")
-        return path
+        return Path(path)
 
     def _versions(self, key: str) -> list[ObjectVersion]:
-        found = []
-        for version_id in sorted(_version_ids(self.root / key), reverse=True):
-            try:
-                size = (self.root / key / f"{version_id}.bin").stat().st_size
-            except FileNotFoundError:  # deleted while the list was made
-                continue
-            found.append(ObjectVersion(key, version_id, size, _written_at(version_id)))
-        return found
+        _, found = _scan(f"{self.root}/{key}")
+        return [ObjectVersion(key, each, size, _written_at(each)) for each, size in sorted(found, reverse=True)]
 
     def _walk(self, prefix: str) -> Iterator[ObjectVersion]:
         with self._disk():
-            for key in self._keys(self.root, "", prefix):
-                yield from self._versions(key)
+            names, _ = _scan(str(self.root))
+            yield from self._below("", names, prefix)
 
-    def _keys(self, folder: Path, parent: str, prefix: str) -> Iterator[str]:
-        """Walk keys in the order of their characters, as S3 lists them: `a`, `a-b`, `a/b`."""
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    def _below(self, parent: str, names: list[str], prefix: str) -> Iterator[ObjectVersion]:
+        """Walk keys in the order of their characters, as S3 lists them: `a`, `a-b`, `a/b`; each directory once."""
+        folders: dict[str, list[str]] = {}
         for label in sorted([*names, *(f"{name}/" for name in names)]):
             path = parent + label
             if not label.endswith("/"):
-                if path.startswith(prefix):
-                    yield path
-            elif path.startswith(prefix) or prefix.startswith(path):
-                yield from self._keys(folder / label, path, prefix)
+                if path.startswith(prefix) or prefix.startswith(f"{path}/"):
+                    folders[label], found = _scan(f"{self.root}/{path}")
+                    if path.startswith(prefix):
+                        for each, size in sorted(found, reverse=True):
+                            yield ObjectVersion(path, each, size, _written_at(each))
+            elif below := folders.pop(label[:-1], []):
+                yield from self._below(path, below, prefix)
 
     def _read_lock(self, path: Path) -> LockState | None:
         """Read the lock beside `path`; None when it is missing or is not what this store writes."""
@@ -311,12 +328,24 @@ def _exclusive(folder: Path) -> Iterator[None]:
 
 def _version_ids(folder: Path) -> list[str]:
     """Give the version ids in one key's directory, in no order; empty when there is no such directory."""
+    return [version_id for version_id, _ in _scan(str(folder))[1]]
+
+
+def _scan(folder: str) -> tuple[list[str], list[tuple[str, int]]]:
+    """Give the directories in a directory, and the versions in it with their sizes; none when there is none."""
+    names: list[str] = []
+    found: list[tuple[str, int]] = []
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.name.endswith(".bin") and entry.is_file()]
+            for entry in entries:
+                if entry.name.endswith(".bin") and _VERSION.match(entry.name[:-4]) and entry.is_file():
+                    with suppress(FileNotFoundError):  # deleted while the list was made
+                        found.append((entry.name[:-4], entry.stat().st_size))
+                elif not entry.name.startswith(".") and entry.is_dir():
+                    names.append(entry.name)
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [name[:-4] for name in names if _VERSION.match(name[:-4])]
+        return [], []
+    return names, found
 
 
 def _written_at(version_id: str) -> datetime:

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from minutier.errors import ServiceUnavailableError
 from storage import seam
-from storage.ports import LockState, ObjectVersion
+from storage.ports import NOTHING_SET, LockState, ObjectVersion, StoreSettings
 from storage.worm import (
     check_deletable,
     check_future,
@@ -92,6 +92,7 @@ class MemoryStore:
     ) -> None:
         self.name = name
         self.fault_hook = fault_hook
+        self.told = NOTHING_SET
         self.calls = 0
         self._clock = clock
         self._entries: dict[str, list[_Entry]] = {}
@@ -174,10 +175,33 @@ class MemoryStore:
             check_not_shorter(self.name, f"shorten the lock of {key}", entry.lock, until)
             entry.lock = LockState(until, entry.lock.legal_hold)
 
+    def downgrade_lock(self, key: str, version_id: str) -> None:
+        """See the port: always refused."""
+        with self._call("downgrade_lock", key):
+            self._find(key, version_id)
+            raise refusal(self.name, f"weaken the lock of {key}", "there is no weaker lock")
+
+    def delete_with_bypass(self, key: str, version_id: str) -> None:
+        """See the port: nothing passes by a lock."""
+        with self._call("delete_with_bypass", key):
+            check_deletable(self.name, key, self._find(key, version_id).lock, self._clock())
+
     def clock(self) -> datetime:
         """See the port."""
         with self._call("clock"):
             return self._clock()
+
+    def list_markers(self, prefix: str) -> Iterator[ObjectVersion]:
+        """See the port."""
+        check_prefix(prefix)
+        with self._call("list_markers", prefix):
+            keys = sorted(key for key in self._entries if key.startswith(prefix))
+            return iter([each.version for key in keys for each in reversed(self._entries[key]) if each.marker])
+
+    def settings(self) -> StoreSettings:
+        """See the port; a test may change `told`."""
+        with self._call("settings"):
+            return self.told
 
     def hide(self, key: str) -> str:
         """Put a delete marker on top of `key`, as S3 allows even under lock, and give the id of the marker."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from minutier.errors import IntegrityFailureError, PolicyRefusedError
+from minutier.errors import IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
 from minutier.fingerprint import Fingerprint, fingerprint_stream
 from storage.archive import Archive
 from storage.catalogue import Copy, StoredObject
@@ -15,15 +15,24 @@ _SMALL_MARGIN = timedelta(days=1)
 _BELIEVED = timedelta(hours=1)
 
 
-def place(archive: Archive, replica: ObjectStore, item: StoredObject, staged: Path) -> ObjectVersion:
+def place(
+    archive: Archive, replica: ObjectStore, item: StoredObject, staged: Path, *, past_unreadable: bool = False
+) -> ObjectVersion:
     """Adopt a version whose bytes match, else write one under a short lock and read it back.
 
-    An earlier write whose answer was lost is found by looking first. IntegrityFailureError when the store gives back
-    other bytes: what it wrote is then deletable after the short lock.
+    An earlier write whose answer was lost is found by looking first. A version that the store does not give is
+    ServiceUnavailableError, or `past_unreadable`, when it is known to be damaged, none to adopt. IntegrityFailureError
+    when the store gives back other bytes: what it wrote is then deletable after the short lock.
     """
     until = archive.clock() + timedelta(days=archive.settings.staging_days)
     for version in replica.versions(item.key):
-        if matches(replica, version, item):
+        try:
+            adoptable = matches(replica, version, item)
+        except (ServiceUnavailableError, KeyError):
+            if not past_unreadable:
+                raise
+            adoptable = False
+        if adoptable:
             lock = replica.lock_state(item.key, version.version_id)
             # Also where nothing is to be extended: the store then makes durable what its writer may not have lived to.
             kept = lock.retain_until if lock.retain_until and lock.retain_until >= until - _SMALL_MARGIN else until

@@ -31,6 +31,24 @@ class LockState:
     legal_hold: bool
 
 
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """What a store is told to do by itself, outside of any object; None: this key may not look, or the store has none.
+
+    `default_lock` is what a write without a lock gets: "", or mode and days, as `COMPLIANCE 1826`. `lifecycle` holds
+    the rules that expire objects. `policy` says who else may do what, in the store's own words.
+    """
+
+    versioning: bool | None
+    default_lock: str | None
+    lifecycle: tuple[str, ...] | None
+    policy: str | None
+
+
+NOTHING_SET = StoreSettings(versioning=True, default_lock="", lifecycle=(), policy="")
+"""A store that keeps every version and does nothing by itself."""
+
+
 class ObjectStore(Protocol):
     """A WORM replica under the S3 Object Lock contract.
 
@@ -80,5 +98,17 @@ class ObjectStore(Protocol):
     def shorten_lock(self, key: str, version_id: str, retain_until: datetime) -> None:
         """Try to shorten a lock: a store that really locks answers PolicyRefusedError (used by the canary)."""
 
+    def downgrade_lock(self, key: str, version_id: str) -> None:
+        """Try to turn COMPLIANCE into GOVERNANCE, with the right to bypass: PolicyRefusedError (used by the canary)."""
+
+    def delete_with_bypass(self, key: str, version_id: str) -> None:
+        """Try to delete a locked version with the right to bypass GOVERNANCE: PolicyRefusedError (the canary's)."""
+
     def clock(self) -> datetime:
         """Give the store's own time, as it says it: retention rests on it."""
+
+    def list_markers(self, prefix: str) -> Iterator[ObjectVersion]:
+        """Iterate over the delete markers on keys beginning with `prefix`, in key order; they have no bytes."""
+
+    def settings(self) -> StoreSettings:
+        """Read what the store is told to do by itself."""

@@ -40,7 +40,8 @@ def check(conn: psycopg.Connection[Any]) -> None:
             "DATABASE_UNSAFE",
             f"PostgreSQL runs with {', '.join(f'{name} = {in_force.get(name)}' for name in bad)}:"
             " a crash could lose an acknowledged deposit.",
-            remedy="Turn these settings on (data checksums: pg_checksums --enable) and start again.",
+            remedy="Turn these settings on in postgresql.conf, and for the role and the database (ALTER ROLE, ALTER"
+            " DATABASE … RESET). For data_checksums stop the server, run `pg_checksums --enable -D DATA`. Start again.",
         )
     if version < OLDEST_VERSION:
         raise PolicyRefusedError(

@@ -2,25 +2,27 @@
 
 It runs at start-up and every night. It writes one object locked for 60 seconds and attacks it with the archive's own
 key; what it writes is removed by a later canary, once its lock has ended. A store that accepts one attempt, gives back
-other bytes, or lives at another time than this machine takes no deposits (code STORE_DOES_NOT_LOCK).
+other bytes, expires objects by itself, or lives at another time than this machine takes no deposits (code
+STORE_DOES_NOT_LOCK). What is weaker than it should be and does not harm is a warning.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from minutier.errors import BadInputError, PolicyRefusedError
-from storage.ports import ObjectStore, ObjectVersion
-from storage.worm import PROBE_PREFIX, does_not_lock, whole_second
+from minutier.errors import BadInputError, PolicyRefusedError, ServiceUnavailableError
+from storage.ports import ObjectStore, ObjectVersion, StoreSettings
+from storage.worm import CLOCK_SECONDS, PROBE_PREFIX, does_not_lock, whole_second
 
 LOCK_SECONDS = 60
-CLOCK_SECONDS = 60
+CLOCK_WARNING_SECONDS = 5
 
 
 @runtime_checkable
@@ -39,6 +41,7 @@ class ProbeAct:
     expected: str
     outcome: str
     ok: bool
+    warning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,11 @@ class ProbeReport:
         """Tell whether the store behaved as a WORM store in every attempt."""
         return all(act.ok for act in self.acts)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Give what is not as it should be, and does not stop deposits."""
+        return tuple(f"{self.store}: {act.act}: {act.outcome}" for act in self.acts if act.ok and act.warning)
+
     def require(self) -> None:
         """Raise PolicyRefusedError STORE_DOES_NOT_LOCK, naming each bad answer, unless the report is good."""
         if not self.ok:
@@ -62,7 +70,7 @@ class ProbeReport:
 
     def as_dict(self) -> dict[str, object]:
         """Give the report as JSON-ready values."""
-        acts = [{"act": a.act, "expected": a.expected, "outcome": a.outcome, "ok": a.ok} for a in self.acts]
+        acts = [asdict(act) for act in self.acts]
         return {"store": self.store, "at": self.at.isoformat(), "ok": self.ok, "acts": acts}
 
 
@@ -85,7 +93,11 @@ class _Canary:
     def run(self) -> ProbeReport:
         store_now = self._store.clock()
         gap = abs((store_now - self._now).total_seconds())
-        self._note("compare clocks", f"within {CLOCK_SECONDS} s", f"{gap:.0f} s apart", ok=gap <= CLOCK_SECONDS)
+        expected = f"within {CLOCK_WARNING_SECONDS} s"
+        apart = f"{gap:.0f} s apart"
+        far = gap > CLOCK_WARNING_SECONDS
+        self._note("compare clocks", expected, apart, ok=gap <= CLOCK_SECONDS, warning=far)
+        self._check_settings()
         self._remove_lapsed(store_now)
         # By the store's own clock, so that a wrong clock does not keep the other attempts from being made.
         until = whole_second(store_now + timedelta(seconds=LOCK_SECONDS))
@@ -100,7 +112,9 @@ class _Canary:
         self._check_lock("read its lock", version, until)
         shorter = until - timedelta(seconds=LOCK_SECONDS // 2)
         self._refused("shorten its lock", lambda: store.shorten_lock(key, version_id, shorter))
+        self._refused("downgrade it to GOVERNANCE", lambda: store.downgrade_lock(key, version_id))
         self._refused("delete the version", lambda: store.delete_version(key, version_id))
+        self._refused("delete it with bypass", lambda: store.delete_with_bypass(key, version_id))
         self._refused("suspend versioning", store.suspend_versioning)
         self._put("write a new version on top", secrets.token_bytes(64), until)
         marker = None
@@ -112,13 +126,23 @@ class _Canary:
         if marker is not None:
             self._quietly_delete(key, marker)
 
+    def _check_settings(self) -> None:
+        settings = self._store.settings()
+        found = weaknesses(settings)
+        hidden = [name for name, value in asdict(settings).items() if value is None]
+        note = f"this key may not look at: {', '.join(hidden)}" if hidden else "nothing weakens the lock"
+        self._note("read its settings", "nothing weakens the lock", "; ".join(found) or note, ok=not found,
+                   warning=bool(hidden))  # fmt: skip
+
     def _put(self, act: str, data: bytes, until: datetime) -> ObjectVersion | None:
         with tempfile.TemporaryDirectory(prefix="minutier-canary-") as folder:
             source = Path(folder) / "canary"
             source.write_bytes(data)
             try:
                 version = self._store.put(self._key, source, until)
-            except (PolicyRefusedError, BadInputError) as error:
+            except (PolicyRefusedError, BadInputError, ServiceUnavailableError) as error:
+                if isinstance(error, ServiceUnavailableError) and error.code != "STORE_CLOCK":
+                    raise
                 self._note(act, "done", error.message, ok=False)
                 return None
         self._note(act, "done", "done", ok=True)
@@ -167,5 +191,36 @@ class _Canary:
         except (PolicyRefusedError, KeyError):
             return
 
-    def _note(self, act: str, expected: str, outcome: str, *, ok: bool) -> None:
-        self._acts.append(ProbeAct(act, expected, outcome, ok))
+    def _note(self, act: str, expected: str, outcome: str, *, ok: bool, warning: bool = False) -> None:
+        self._acts.append(ProbeAct(act, expected, outcome, ok, warning))
+
+
+def weaknesses(settings: StoreSettings) -> list[str]:
+    """Say what a store was told that weakens the lock of what is written later, or opens it to anybody.
+
+    Versioning off, lifecycle rules, a default lock that a right lifts, a policy that allows anybody anything.
+    """
+    found = []
+    if settings.versioning is False:
+        found.append("versioning is not enabled")
+    if settings.lifecycle:
+        found.append(f"lifecycle rules expire objects: {', '.join(settings.lifecycle)}")
+    if settings.default_lock and not settings.default_lock.startswith("COMPLIANCE"):
+        found.append(f"the default lock is {settings.default_lock}, which a right lifts")
+    if settings.policy and _allows_anybody(settings.policy):
+        found.append("the bucket's policy allows anybody")
+    return found
+
+
+def _allows_anybody(policy: str) -> bool:
+    """Say whether a policy has an Allow for all principals; one that cannot be read might."""
+    try:
+        statements = json.loads(policy)["Statement"]
+        for each in statements if isinstance(statements, list) else [statements]:
+            principal = each.get("Principal", "")
+            names = principal.get("AWS", "") if isinstance(principal, dict) else principal
+            if each["Effect"] == "Allow" and "*" in (names if isinstance(names, list) else [names]):
+                return True
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return True
+    return False

@@ -8,19 +8,18 @@ tried again. Bytes travel with a SHA-256 of each part signed into the request (h
 
 from __future__ import annotations
 
-import configparser
+import base64
+import hashlib
 import io
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-import urllib3
 from minio import Minio
 from minio.commonconfig import COMPLIANCE, ENABLED
 from minio.datatypes import Object
@@ -31,9 +30,11 @@ from urllib3.exceptions import HTTPError
 
 from minutier.errors import BadInputError, MinutierError, ServiceUnavailableError
 from storage import seam
-from storage.ports import LockState, ObjectVersion
-from storage.whole_answers import whole_answers
+from storage.ports import LockState, ObjectVersion, StoreSettings
+from storage.s3_bucket import read_settings
+from storage.s3_wire import Body, ClockedPool, another_time, credentials, date_of
 from storage.worm import (
+    CLOCK_SECONDS,
     check_key,
     check_not_shorter,
     check_prefix,
@@ -43,15 +44,15 @@ from storage.worm import (
     whole_second,
 )
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-    from urllib3 import BaseHTTPResponse
-
 _BUFFER = 1 << 17
-_CONNECT_SECONDS = 5.0
 _PART_BYTES = 16 << 20
 _MAX_PARTS = 10_000
 _VERSION = re.compile(r"[A-Za-z0-9._~+=-]{1,1024}\Z")
+_BYPASS = {"x-amz-bypass-governance-retention": "true"}
+_WEAKER = (
+    '<Retention xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Mode>GOVERNANCE</Mode>'
+    "<RetainUntilDate>{:%Y-%m-%dT%H:%M:%SZ}</RetainUntilDate></Retention>"
+)
 _NO_SUCH = {"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"}
 _REFUSED = {"AccessDenied", "ObjectLocked", "InvalidBucketState"}
 _CREDENTIALS = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
@@ -74,6 +75,7 @@ class S3Store:
     `aws_access_key_id`, `aws_secret_access_key`, and `aws_session_token` and `region` where needed. `timeout` (seconds)
     bounds each silence of the store, not a whole transfer. `create` makes the bucket, with Object Lock, where there is
     none, and refuses (STORE_DOES_NOT_LOCK) one that was made without. Without `create`, nothing is sent before use.
+    `clock` is ours: an answer dated more than 60 s from it stops writes, locks and deletions (STORE_CLOCK), not reads.
     """
 
     def __init__(
@@ -86,27 +88,13 @@ class S3Store:
         secure: bool = True,
         create: bool = False,
         timeout: float = 60.0,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.name = name
         self._bucket = bucket
         self._url = f"{'https' if secure else 'http'}://{endpoint}/"
-        manager = urllib3.PoolManager(
-            maxsize=4,
-            cert_reqs="CERT_REQUIRED",
-            timeout=urllib3.Timeout(connect=min(timeout, _CONNECT_SECONDS), read=timeout),
-            retries=urllib3.Retry(
-                total=2,
-                connect=2,
-                read=0,
-                redirect=0,
-                status=0,
-                other=0,
-                backoff_factor=0.2,
-                respect_retry_after_header=False,
-            ),
-        )
-        self._pool = whole_answers(manager)
-        keys = _credentials(credentials_file)
+        self._pool = ClockedPool(timeout, clock)
+        keys = credentials(credentials_file)
         try:
             self._client = Minio(
                 endpoint,
@@ -135,6 +123,7 @@ class S3Store:
         """
         check_key(key)
         until = whole_second(retain_until)
+        self._require_our_time()
         with source.open("rb") as stream:
             size = source.stat().st_size
             with self._answers(f"write {key}"):
@@ -150,6 +139,7 @@ class S3Store:
         if version_id is None:
             raise does_not_lock(self.name, "it gave no version id to what it wrote")
         found = self._stat(key, version_id)
+        self._require_our_time()
         lock = _lock(found)
         if lock.retain_until is None or lock.retain_until < until:
             raise does_not_lock(self.name, f"the version it wrote of {key} is not locked as asked")
@@ -192,6 +182,7 @@ class S3Store:
     def extend_lock(self, key: str, version_id: str, retain_until: datetime, *, legal_hold: bool) -> None:
         """See the port. What already stands is not sent again, so a repetition changes nothing."""
         current, until = self.lock_state(key, version_id), whole_second(retain_until)
+        self._require_our_time()
         act = f"extend the lock of {key}"
         check_not_shorter(self.name, act, current, until)
         with self._answers(act, key, version_id, worm=True):
@@ -210,6 +201,7 @@ class S3Store:
         except KeyError:
             if version_id not in {item.version_id for item in self._markers(key)}:
                 raise
+        self._require_our_time()
         with self._answers(f"delete a version of {key}", key, version_id, worm=True):
             self._client.remove_object(self._bucket, key, version_id)
 
@@ -226,18 +218,46 @@ class S3Store:
         with self._answers(f"shorten the lock of {key}", key, version_id, worm=True):
             self._retain(key, version_id, until)
 
+    def downgrade_lock(self, key: str, version_id: str) -> None:
+        """See the port. The request is really sent, with the header that lifts GOVERNANCE."""
+        self._check(key, version_id)
+        body = _WEAKER.format(datetime.now(UTC) + timedelta(days=1)).encode()
+        md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        query = {"retention": "", "versionId": version_id}
+        with self._answers(f"weaken the lock of {key}", key, version_id, worm=True):
+            # The client's own call has no place for this header.
+            self._client._execute("PUT", self._bucket, key, body, {**_BYPASS, "Content-MD5": md5}, {**query})
+
+    def delete_with_bypass(self, key: str, version_id: str) -> None:
+        """See the port. The request is really sent, with the header that lifts GOVERNANCE."""
+        self._check(key, version_id)
+        with self._answers(f"delete a version of {key}", key, version_id, worm=True):
+            self._client._execute("DELETE", self._bucket, key, None, {**_BYPASS}, {"versionId": version_id})
+
     def clock(self) -> datetime:
         """Give the `Date` header of an answer (whole seconds). A proxy may answer for the store: see infra/minio."""
         with self._answers("give its time"):
             answer = self._pool.request("HEAD", self._url, redirect=False)
-        try:
-            return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC)
-        except ValueError as error:
-            raise ServiceUnavailableError(
-                "STORE_CLOCK",
-                f"The store {self.name} does not say its time.",
-                remedy="Let its `Date` header through the proxy: retention rests on it.",
-            ) from error
+        if (said := date_of(answer)) is not None:
+            return said
+        raise ServiceUnavailableError(
+            "STORE_CLOCK",
+            f"The store {self.name} does not say its time.",
+            remedy="Let its `Date` header through the proxy: retention rests on it.",
+        )
+
+    def list_markers(self, prefix: str) -> Iterator[ObjectVersion]:
+        """See the port. One page of 1000 versions is held in memory."""
+        check_prefix(prefix)
+        with self._answers(f"list {prefix}"):
+            for item in self._all_versions(prefix):
+                if item.is_delete_marker and item.object_name and item.version_id and item.last_modified:
+                    yield ObjectVersion(item.object_name, item.version_id, 0, item.last_modified.replace(microsecond=0))
+
+    def settings(self) -> StoreSettings:
+        """See the port."""
+        with self._answers("give its settings"):
+            return read_settings(self._client, self._bucket)
 
     def hide(self, key: str) -> str:
         """Put a delete marker on top of `key`, as S3 allows even under lock, and give the id of the marker."""
@@ -245,6 +265,11 @@ class S3Store:
         with self._answers(f"mark {key} as deleted"):
             self._client.remove_object(self._bucket, key)
         return str(self._markers(key)[0].version_id)
+
+    def _require_our_time(self) -> None:
+        """Refuse to write, lock or delete by a clock that is not ours, as far as the last answers told."""
+        if abs(self._pool.gap) > CLOCK_SECONDS:
+            raise another_time(self.name, self._pool.gap)
 
     def _check(self, key: str, version_id: str) -> None:
         """Refuse an unsafe key, and a version id that the client would drop: without one, S3 acts on the newest."""
@@ -273,7 +298,7 @@ class S3Store:
             answer = self._client.get_object(self._bucket, key, offset, length, version_id=version_id)
         try:
             lost = partial(self._unanswered, f"read {key} to its end")
-            with io.BufferedReader(_Body(answer, lost), _BUFFER) as stream:
+            with io.BufferedReader(Body(answer, lost), _BUFFER) as stream:
                 # Here, and not at the caller's first read: a decoder of age files calls a header that it cannot read
                 # altered.
                 stream.peek()
@@ -288,14 +313,18 @@ class S3Store:
                 yield _version(item)
 
     def _list(self, prefix: str) -> Iterator[Object]:
-        found = self._client.list_objects(self._bucket, prefix=prefix, recursive=True, include_version=True)
-        return (item for item in found if not item.is_delete_marker)
+        return (item for item in self._all_versions(prefix) if not item.is_delete_marker)
+
+    def _all_versions(self, prefix: str) -> Iterator[Object]:
+        found: Iterator[Object] = self._client.list_objects(
+            self._bucket, prefix=prefix, recursive=True, include_version=True
+        )
+        return found
 
     def _markers(self, key: str) -> list[Object]:
         """Give the delete markers of exactly `key`, newest first."""
         with self._answers(f"list the versions of {key}"):
-            found = self._client.list_objects(self._bucket, prefix=key, recursive=True, include_version=True)
-            return [item for item in found if item.is_delete_marker and item.object_name == key]
+            return [item for item in self._all_versions(key) if item.is_delete_marker and item.object_name == key]
 
     def _stat(self, key: str, version_id: str) -> Object:
         with self._answers(f"describe {key}", key, version_id):
@@ -342,45 +371,6 @@ class S3Store:
             code, ("STORE_FAILED", f"answered {code}: {words}", "Read the log of the store, then try again.")
         )
         return ServiceUnavailableError(ours, f"The store {self.name} {what} (asked to {act}).", remedy=remedy)
-
-
-class _Body(io.RawIOBase):
-    """The body of an answer, read in order; `lost` words what cuts it off."""
-
-    def __init__(self, answer: BaseHTTPResponse, lost: Callable[[Exception], ServiceUnavailableError]) -> None:
-        super().__init__()
-        self._answer, self._lost = answer, lost
-
-    def readable(self) -> bool:
-        """Say that it can be read; it can do nothing else."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill the buffer as far as the body goes; gives how many bytes came."""
-        room = memoryview(buffer).cast("B")
-        try:
-            piece = self._answer.read(len(room))
-        except HTTPError as error:
-            raise self._lost(error) from error
-        room[: len(piece)] = piece
-        return len(piece)
-
-
-def _credentials(path: Path) -> dict[str, str]:
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read_string(path.read_text("utf-8"))
-        section = dict(parser["default"])
-        if section["aws_access_key_id"] and section["aws_secret_access_key"]:
-            return section
-    except (OSError, UnicodeDecodeError, configparser.Error, KeyError):
-        pass
-    # The cause is left out of the error: a parser quotes the line it stumbles on, which may be the secret.
-    raise BadInputError(
-        "CREDENTIALS_FILE",
-        f"The credentials file {path} cannot be used.",
-        remedy="Write a [default] section with aws_access_key_id and aws_secret_access_key, readable by this user.",
-    )
 
 
 def _version(item: Object) -> ObjectVersion:

@@ -21,7 +21,8 @@ _Store = TypeVar("_Store")
 
 _STORE_ACTS = (
     *("put", "versions", "list_objects", "open", "lock_state", "extend_lock", "delete_version"),
-    *("suspend_versioning", "shorten_lock", "clock"),
+    *("suspend_versioning", "shorten_lock", "downgrade_lock", "delete_with_bypass", "clock"),
+    *("list_markers", "settings"),
 )
 
 

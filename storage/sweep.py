@@ -1,39 +1,53 @@
-"""Integrity sweep: re-read copies, longest-unchecked first, within a budget, and heal a bad one from a good one.
+"""Integrity sweep: re-read copies within a budget, heal a bad one from a good one, judge proofs again, report.
 
-Healing under WORM cannot overwrite: a new version is written from a verified copy, locked to the same term, and the
-pointer moves in a journaled transaction. When no copy is good nothing is written: the alarm is all there is to do.
+Never-read copies first, then those unread for longest. What was done is written with the marks of the copies, so that
+a sweep that is killed goes on where it was; one sweep runs at a time. How a copy is judged and mended is in
+storage/healing.py, what is left unverified in storage/coverage.py, who touched the stores in storage/watch.py.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from minutier.errors import MinutierError, ServiceUnavailableError
+from minutier.errors import ServiceUnavailableError
 from minutier.events import Event, format_time
-from storage import catalogue, journal
+from storage import coverage, journal
 from storage.archive import Archive
-from storage.catalogue import Copy, StoredObject
 from storage.collector import clean_spool, collect_strays
-from storage.files import durable_writer
-from storage.placing import lock_version, place
-from storage.reading import CopyFinding, examine
+from storage.coverage import Debt, Subject
+from storage.database import Connection
+from storage.healing import act_on, judge
+from storage.proof_checks import ProofJudge, journal_broken
+from storage.reading import CopyFinding
+from storage.watch import StoreFinding, watch_stores
 
 _SLICE = 200
+_SILENT_AFTER = 3
+"""Answers in a row that a replica may owe before its other copies are left to the next sweep."""
+_FINDINGS = 1000
+"""Findings that a report holds; its counts and the journal have all."""
+_RESUMED_WITHIN = timedelta(hours=24)
+_FOR_COPIES = 0.9
+"""Share of the budget for copies; proofs have the rest, and what copies leave."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """What a sweep did. `verdict`: clean, healed (all bad copies were mended) or alarm (one could not be)."""
+    """What a sweep did. `verdict`: clean, healed (all bad copies were mended) or alarm (something could not be).
+
+    `remaining`: copies that the budget left. `unreachable`: copies whose replica did not answer. `proofs`: documents
+    whose proof was judged; `proofs_bad`: archive_id and code. `stores`: what somebody did to the stores.
+    """
 
     sweep_id: str
     started_at: datetime
@@ -47,12 +61,17 @@ class SweepReport:
     remaining: int
     strays: int
     journal_entries: int
+    proofs: int
+    debt: Debt
+    resumed: bool = False
     findings: tuple[CopyFinding, ...] = field(default=())
+    proofs_bad: tuple[tuple[str, str], ...] = field(default=())
+    stores: tuple[StoreFinding, ...] = field(default=())
 
     @property
     def verdict(self) -> str:
         """Give the word that an operator reads first."""
-        if self.unhealed or self.unreachable:
+        if self.unhealed or self.unreachable or self.proofs_bad or any(found.alarm for found in self.stores):
             return "alarm"
         return "healed" if self.healed else "clean"
 
@@ -61,7 +80,10 @@ class SweepReport:
         values = asdict(self)
         values["verdict"] = self.verdict
         values["started_at"], values["ended_at"] = format_time(self.started_at), format_time(self.ended_at)
+        values["debt"] = self.debt.as_dict()
         values["findings"] = [asdict(finding) for finding in self.findings]
+        values["proofs_bad"] = [{"archive_id": owner, "code": code} for owner, code in self.proofs_bad]
+        values["stores"] = [asdict(found) for found in self.stores]
         return values
 
 
@@ -70,188 +92,183 @@ def sweep(
 ) -> SweepReport:
     """Re-read every copy not yet read in this sweep until none is left or the budget is spent.
 
-    `progress` is told how many copies were read and how many wait. The journal's chain is recomputed as well.
+    `progress` is told how many copies were read and how many wait. The journal's chain is recomputed as well. Raises
+    IntegrityFailureError (`JOURNAL_BROKEN`), and ServiceUnavailableError (`BUSY`) when another sweep is at work.
     """
-    sweep_id, started, deadline = str(uuid.uuid4()), archive.clock(), time.monotonic() + budget.total_seconds()
-    with archive.database.transaction() as connection:
-        connection.execute("INSERT INTO sweep (sweep_id, started_at) VALUES (%s, %s)", (sweep_id, started))
-        journal.append(connection, Event.SWEEP_STARTED, started)
-        journal.sequence(connection)
-    # Apart, for it is long: deposits wait for nothing while the whole journal is recomputed.
-    with archive.database.transaction() as connection:
-        entries = journal.check_chain(connection)
-        journal.check_checkpoint(connection, archive.journal_key.public_key())
-    counts: Counter[str] = Counter()
-    findings: list[CopyFinding] = []
-    while time.monotonic() < deadline:
+    deadline = time.monotonic() + budget.total_seconds()
+    with archive.database.exclusive("sweep"):
+        run = _Run.open(archive)
+        # Apart, for it is long: deposits wait for nothing while the whole journal is recomputed.
         with archive.database.transaction() as connection:
-            waiting = catalogue.copies_to_check(connection, started, _SLICE)
-        if not waiting:
-            break
-        looked_at: list[tuple[Copy, str]] = []
-        for item, copy, term in waiting:
-            finding = examine(archive, item, copy)
-            if finding.outcome == "good":
-                finding = _examine_lock(archive, item, copy, term)
-            outcome = "good" if finding.outcome == "good" else _act_on(archive, item, copy, finding)
-            if finding.outcome != "good":
-                findings.append(finding)
-            counts.update({outcome: 1, "copies": 1, "bytes": item.size})
-            looked_at.append((copy, outcome))
-            if time.monotonic() >= deadline:
+            entries = journal.check_chain(connection)
+            journal.check_checkpoint(connection, archive.journal_key.public_key())
+        run.read_copies(deadline - (1 - _FOR_COPIES) * budget.total_seconds(), progress)
+        run.judge_proofs(deadline)
+        stores = watch_stores(archive)
+        collected = collect_strays(archive)
+        clean_spool(archive)
+        return run.end(entries, collected, stores)
+
+
+@dataclass
+class _Run:
+    """One sweep under way: its counts and findings, which are kept with each slice."""
+
+    archive: Archive
+    sweep_id: str
+    started: datetime
+    resumed: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    findings: list[CopyFinding] = field(default_factory=list)
+    proofs_bad: dict[str, str] = field(default_factory=dict)
+    silent: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def open(cls, archive: Archive) -> _Run:
+        """Take up the last sweep, where it was killed, or begin one."""
+        now = archive.clock()
+        with archive.database.transaction() as connection:
+            row = connection.execute(
+                "SELECT * FROM sweep WHERE ended_at IS NULL AND progress IS NOT NULL AND started_at > %s"
+                " AND started_at >= ALL (SELECT started_at FROM sweep) LIMIT 1",
+                (now - _RESUMED_WITHIN,),
+            ).fetchone()
+            if row is not None:
+                run = cls(archive, str(row["sweep_id"]), row["started_at"], resumed=True)
+                run.counts = Counter(row["progress"]["counts"])
+                run.findings = [CopyFinding(**each) for each in row["progress"]["findings"]]
+                run.proofs_bad = dict(row["progress"]["proofs_bad"])
+            else:
+                run = cls(archive, str(uuid.uuid4()), now)
+                connection.execute(
+                    "INSERT INTO sweep (sweep_id, started_at, progress) VALUES (%s, %s, %s)",
+                    (run.sweep_id, now, Jsonb(run._progress())),
+                )
+            details: dict[str, str | int] = {"sweep": run.sweep_id, "resumed": int(run.resumed)}
+            journal.append(connection, Event.SWEEP_STARTED, now, details=details)
+            journal.sequence(connection)
+        return run
+
+    def read_copies(self, deadline: float, progress: Callable[[int, int], None]) -> None:
+        """Read slices of copies until none is left or the time is spent; each replica by a thread of its own."""
+        with ThreadPoolExecutor(max(len(self.archive.replicas), 1), "sweep") as readers:
+            while time.monotonic() < deadline:
+                with self.archive.database.transaction() as connection:
+                    waiting = coverage.copies_to_check(connection, self.started, _SLICE, self._silent())
+                if not waiting:
+                    return
+                replicas = sorted({subject.copy.replica for subject in waiting})
+                shares = [[each for each in waiting if each.copy.replica == replica] for replica in replicas]
+                looked_at = []
+                for judged in readers.map(partial(self._read, deadline), shares):
+                    for subject, finding in judged:
+                        outcome = "good" if finding.outcome == "good" else act_on(self.archive, subject, finding)
+                        self._count(finding, outcome, subject.item.size)
+                        # One only unlocked was read whole; the mark of one that was replaced touches nothing.
+                        looked_at.append((subject.copy, "good" if outcome == "healed" else outcome))
+                with self.archive.database.transaction() as connection:
+                    coverage.mark(connection, looked_at, max(self.archive.clock(), self.started))
+                    self._keep(connection)
+                progress(self.counts["copies"], self._remaining())
+
+    def _read(self, deadline: float, share: list[Subject]) -> list[tuple[Subject, CopyFinding]]:
+        """Judge copies of one replica until its time is spent or it answers no more."""
+        judged = []
+        for subject in share:
+            finding = judge(self.archive, subject)
+            judged.append((subject, finding))
+            silent = finding.outcome == "unreachable"
+            self.silent[finding.replica] = self.silent[finding.replica] + 1 if silent else 0
+            if self.silent[finding.replica] >= _SILENT_AFTER or time.monotonic() >= deadline:
                 break
-        _mark(archive, looked_at)
-        progress(counts["copies"], _remaining(archive, started))
-    collected = collect_strays(archive)
-    clean_spool(archive)
-    report = SweepReport(
-        sweep_id,
-        started,
-        archive.clock(),
-        copies=counts["copies"],
-        bytes_read=counts["bytes"],
-        good=counts["good"],
-        healed=counts["healed"],
-        unhealed=counts["unhealed"],
-        unreachable=counts["unreachable"],
-        remaining=_remaining(archive, started),
-        strays=collected,
-        journal_entries=entries,
-        findings=tuple(findings),
-    )
-    _end(archive, report)
-    return report
+        return judged
 
+    def judge_proofs(self, deadline: float) -> None:
+        """Judge the proofs that are due until none is left or the time is spent."""
+        judge_of, now = ProofJudge(self.archive), self.archive.clock()
+        while time.monotonic() < deadline:
+            with self.archive.database.transaction() as connection:
+                due = coverage.proofs_to_check(connection, self.started, _SLICE)
+            if not due:
+                return
+            judged = list(self._judged(judge_of, due, deadline))
+            with self.archive.database.transaction() as connection:
+                coverage.mark_proofs(connection, judged, max(now, self.started))
+                for archive_id, code in judged:
+                    if code:
+                        journal_broken(connection, self.archive, archive_id, code)
+                self._keep(connection)
+            if len(judged) < len(due):
+                return
 
-def heal(archive: Archive, item: StoredObject, copy: Copy) -> bool:
-    """Mend one bad copy from another replica's good one; False when no good copy exists, and nothing is written."""
-    with archive.database.transaction() as connection:
-        until = catalogue.term_of(connection, item)
-        others = [
-            other
-            for other in catalogue.copies(connection, item.archive_id)
-            if other.role == item.role and other.replica != copy.replica
-        ]
-    if until is None:
-        return False
-    for other in others:
-        if examine(archive, item, other).outcome != "good":
-            continue
-        staged = archive.settings.home / "healing" / f"{uuid.uuid4().hex}.age"
-        try:
-            replica = archive.replica(other.replica)
-            with replica.open(item.key, other.version_id) as source, durable_writer(staged) as sink:
-                shutil.copyfileobj(source, sink, 1 << 20)
-            _replace(archive, item, copy, staged, until)
-        finally:
-            staged.unlink(missing_ok=True)
-        return True
-    return False
+    def _judged(self, judge_of: ProofJudge, due: list[str], deadline: float) -> Iterator[tuple[str, str]]:
+        for archive_id in due:
+            try:
+                code = judge_of.judge(archive_id)
+            except ServiceUnavailableError:
+                continue  # said by the copies of that replica; the proof stays due
+            self.counts["proofs"] += 1
+            if code:
+                self.proofs_bad[archive_id] = code
+            yield archive_id, code
+            if time.monotonic() >= deadline:
+                return
 
+    def _count(self, finding: CopyFinding, outcome: str, size: int) -> None:
+        self.counts.update({outcome: 1, "copies": 1, "bytes": size})
+        if finding.outcome not in ("good", "moved") and len(self.findings) < _FINDINGS:
+            self.findings.append(finding)
 
-def _replace(archive: Archive, item: StoredObject, copy: Copy, staged: Path, until: datetime) -> None:
-    replica = archive.replica(copy.replica)
-    version = place(archive, replica, item, staged)
-    # Locked before anything points to it: a crash here leaves a version that the next sweep finds and adopts.
-    lock_version(replica, item.key, version.version_id, until)
-    with archive.database.transaction() as connection:
-        catalogue.put_copy(connection, item, copy.replica, version.version_id, archive.clock())
-        catalogue.set_copy(connection, copy, locked_until=until)
-        journal.append(
-            connection,
-            Event.COPY_HEALED,
-            archive.clock(),
-            archive_id=item.archive_id,
-            details={
-                "role": item.role,
-                "replica": copy.replica,
-                "damaged_version": copy.version_id,
-                "new_version": version.version_id,
-            },
-        )
+    def _silent(self) -> list[str]:
+        return [replica for replica, count in self.silent.items() if count >= _SILENT_AFTER]
 
+    def _remaining(self) -> int:
+        with self.archive.database.transaction() as connection:
+            return coverage.count_to_check(connection, self.started)
 
-def _examine_lock(archive: Archive, item: StoredObject, copy: Copy, term: datetime | None) -> CopyFinding:
-    """Ask the store whether a good copy is still held to its term: a document without its lock is not safe."""
-    try:
-        lock = archive.replica(copy.replica).lock_state(item.key, copy.version_id)
-    except KeyError:
-        return CopyFinding(copy.archive_id, copy.role, copy.replica, "missing", "the version is not there")
-    except ServiceUnavailableError as error:
-        return CopyFinding(copy.archive_id, copy.role, copy.replica, "unreachable", error.message)
-    if term is None or (
-        lock.legal_hold and lock.retain_until is not None and lock.retain_until >= term - timedelta(seconds=1)
-    ):
-        return CopyFinding(copy.archive_id, copy.role, copy.replica, "good")
-    return CopyFinding(copy.archive_id, copy.role, copy.replica, "unlocked", "it is not locked to its term")
+    def _progress(self) -> dict[str, Any]:
+        findings = [asdict(finding) for finding in self.findings]
+        return {"counts": dict(self.counts), "findings": findings, "proofs_bad": self.proofs_bad}
 
-
-def _lock_again(archive: Archive, item: StoredObject, copy: Copy) -> bool:
-    with archive.database.transaction() as connection:
-        until = catalogue.term_of(connection, item)
-    if until is None:
-        return False
-    lock_version(archive.replica(copy.replica), item.key, copy.version_id, until)
-    with archive.database.transaction() as connection:
-        catalogue.set_copy(connection, copy, locked_until=until)
-        details: dict[str, str | int] = {"role": item.role, "replica": copy.replica, "version": copy.version_id}
-        journal.append(connection, Event.COPY_RELOCKED, archive.clock(), archive_id=item.archive_id, details=details)
-    return True
-
-
-def _act_on(archive: Archive, item: StoredObject, copy: Copy, finding: CopyFinding) -> str:
-    if finding.outcome == "unreachable":
-        return "unreachable"
-    with archive.database.transaction() as connection:
-        journal.append(
-            connection,
-            Event.COPY_DAMAGED,
-            archive.clock(),
-            archive_id=item.archive_id,
-            details={"role": item.role, "replica": copy.replica, "outcome": finding.outcome},
-        )
-    mend = _lock_again if finding.outcome == "unlocked" else heal
-    try:
-        return "healed" if mend(archive, item, copy) else "unhealed"
-    except (MinutierError, KeyError, OSError):
-        # Whatever hinders one copy, the others are still to be read; the report names this one.
-        return "unhealed"
-
-
-def _mark(archive: Archive, looked_at: list[tuple[Copy, str]]) -> None:
-    """Record a slice of copies as looked at, in one transaction: after a crash they are read once more.
-
-    An unhealed or unreachable copy is marked too, so that the sweep moves on, and stays visible as damaged.
-    """
-    now = archive.clock()
-    with archive.database.transaction() as connection:
-        for copy, outcome in looked_at:
-            health = {"good": "good", "healed": "good", "unhealed": "damaged"}.get(outcome, copy.health)
-            catalogue.set_copy(connection, copy, checked_at=now, health=health)
-
-
-def _remaining(archive: Archive, started: datetime) -> int:
-    with archive.database.transaction() as connection:
-        return catalogue.count_to_check(connection, started)
-
-
-def _end(archive: Archive, report: SweepReport) -> None:
-    with archive.database.transaction() as connection:
+    def _keep(self, connection: Connection) -> None:
+        """Write what was done so far in the transaction of the marks: the cursor of a sweep that is killed."""
         connection.execute(
-            "UPDATE sweep SET ended_at = %s, report = %s WHERE sweep_id = %s",
-            (report.ended_at, Jsonb(report.as_dict()), report.sweep_id),
+            "UPDATE sweep SET progress = %s WHERE sweep_id = %s", (Jsonb(self._progress()), self.sweep_id)
         )
-        journal.append(
-            connection,
-            Event.SWEEP_ENDED,
-            report.ended_at,
-            details={
-                "copies": report.copies,
-                "good": report.good,
-                "healed": report.healed,
-                "unhealed": report.unhealed,
-                "unreachable": report.unreachable,
-                "remaining": report.remaining,
-            },
-        )
-        journal.sequence(connection)
+
+    def end(self, entries: int, strays: int, stores: tuple[StoreFinding, ...]) -> SweepReport:
+        """Record the report and its journal entry in one transaction."""
+        ended = self.archive.clock()
+        with self.archive.database.transaction() as connection:
+            remaining = coverage.count_to_check(connection, self.started)
+            left_out = remaining - coverage.count_to_check(connection, self.started, self._silent())
+            report = SweepReport(
+                self.sweep_id,
+                self.started,
+                ended,
+                copies=self.counts["copies"],
+                bytes_read=self.counts["bytes"],
+                good=self.counts["good"],
+                healed=self.counts["healed"],
+                unhealed=self.counts["unhealed"],
+                unreachable=self.counts["unreachable"] + left_out,
+                remaining=remaining,
+                strays=strays,
+                journal_entries=entries,
+                proofs=self.counts["proofs"],
+                debt=coverage.debt(connection, ended),
+                resumed=self.resumed,
+                findings=tuple(self.findings),
+                proofs_bad=tuple(sorted(self.proofs_bad.items())),
+                stores=stores,
+            )
+            connection.execute(
+                "UPDATE sweep SET ended_at = %s, report = %s, progress = NULL WHERE sweep_id = %s",
+                (ended, Jsonb(report.as_dict()), self.sweep_id),
+            )
+            names = ("copies", "good", "healed", "unhealed", "unreachable", "remaining", "proofs")
+            details: dict[str, str | int] = {name: getattr(report, name) for name in names}
+            details |= {"proofs_bad": len(report.proofs_bad), "stores": len(report.stores)}
+            journal.append(connection, Event.SWEEP_ENDED, ended, details=details)
+            journal.sequence(connection)
+        return report

@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 from typing import Any
 
-import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -57,7 +56,5 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
-def whole_answers(pool: urllib3.PoolManager) -> urllib3.PoolManager:
-    """Make every connection of a pool refuse an answer that was cut inside its headers (urllib3's ProtocolError)."""
-    pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-    return pool
+WHOLE_ANSWERS: dict[str, type[HTTPConnectionPool]] = {"http": _Pool, "https": _SecurePool}
+"""For `pool_classes_by_scheme` of a urllib3.PoolManager: an answer cut inside its headers is then a ProtocolError."""

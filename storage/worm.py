@@ -15,6 +15,9 @@ from storage.ports import LockState
 PROBE_PREFIX = "canary/"
 """Keys of the canary live here and nowhere else: `rebuild` and the sweep leave them out."""
 
+CLOCK_SECONDS = 60
+"""A store this far from our clock takes no write, no lock and no deletion: retention rests on its clock."""
+
 _SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _KEY = re.compile(rf"(?:{_SEGMENT}/){{0,15}}{_SEGMENT}\Z")
 _PREFIX = re.compile(rf"(?:{_SEGMENT}/){{0,15}}(?:{_SEGMENT})?\Z")

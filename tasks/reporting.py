@@ -7,10 +7,12 @@ from collections import Counter
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from minutier.events import format_time
 from storage import catalogue
 from storage.bootstrap import current_archive, require_probed
 from storage.sweep import SweepReport
 from storage.waiting import code, waits
+from tasks.night_files import keep_report
 from tasks.prefect_step import Ticket
 
 _WORDS = {"ARCHIVED": "archived", "REFUSED": "refused", "ABANDONED": "abandoned"}
@@ -48,28 +50,10 @@ def publish_deposits(title: str, tickets: list[Ticket]) -> dict[str, int]:
 
 @task(name="publish the report", persist_result=False)
 def publish_sweep(report: SweepReport) -> None:
-    """Publish what a sweep found, in words and figures."""
-    words = {
-        "clean": "Every copy that was read is exactly what was stored.",
-        "healed": "Damaged copies were found and healed from good ones.",
-        "alarm": "ALARM: copies are damaged or out of reach and could not be healed. Act now.",
-    }
-    lines = [
-        f"## {words[report.verdict]}",
-        "",
-        "| what | figure |",
-        "|---|---:|",
-        f"| copies read | {report.copies} |",
-        f"| megabytes read | {report.bytes_read / 1e6:.1f} |",
-        f"| good | {report.good} |",
-        f"| healed | {report.healed} |",
-        f"| not healed | {report.unhealed} |",
-        f"| out of reach | {report.unreachable} |",
-        f"| still to read (debt) | {report.remaining} |",
-        f"| strays deleted after their short lock | {report.strays} |",
-        f"| journal entries recomputed | {report.journal_entries} |",
-    ]
-    create_markdown_artifact(key="sweep", markdown="\n".join(lines), description="Integrity sweep")
+    """Publish what a sweep found, in words and figures, on the Prefect page and as files."""
+    page = sweep_page(report)
+    keep_report(current_archive(), report.ended_at, "sweep", report.as_dict(), {"md": page})
+    create_markdown_artifact(key="sweep", markdown=page, description="Integrity sweep")
     if report.findings:
         create_table_artifact(
             key="sweep-findings",
@@ -85,3 +69,45 @@ def publish_sweep(report: SweepReport) -> None:
             ],
             description="Copies that were not good",
         )
+
+
+def sweep_page(report: SweepReport) -> str:
+    """Write the report of a sweep: the verdict, its figures, the debt of verification, what else is wrong."""
+    words = {
+        "clean": "Every copy that was read is exactly what was stored.",
+        "healed": "Damaged copies were found and healed from good ones.",
+        "alarm": "ALARM: something is damaged, out of reach or was tampered with, and could not be healed. Act now.",
+    }
+    debt = report.debt
+    figures: list[tuple[str, object]] = [
+        ("copies read", report.copies),
+        ("megabytes read", f"{report.bytes_read / 1e6:.1f}"),
+        ("good", report.good),
+        ("healed", report.healed),
+        ("not healed", report.unhealed),
+        ("out of reach", report.unreachable),
+        ("still to read", report.remaining),
+        ("proofs judged", report.proofs),
+        ("proofs that do not stand", len(report.proofs_bad)),
+        ("strays deleted after their short lock", report.strays),
+        ("journal entries recomputed", report.journal_entries),
+        ("**debt**: new copies not read within a day", debt.new),
+        ("**debt**: copies not read for 30 days", debt.old),
+        ("**debt**: megabytes of these", f"{debt.late_bytes / 1e6:.1f}"),
+        ("**debt**: proofs not judged in time", debt.proofs),
+        ("everything was verified since", format_time(debt.covered_since) if debt.covered_since else "–"),
+    ]
+    lines = [f"## {words[report.verdict]}", ""]
+    if report.resumed:
+        lines += ["The sweep went on where an earlier one was stopped.", ""]
+    lines += ["| what | figure |", "|---|---:|", *(f"| {name} | {figure} |" for name, figure in figures)]
+    if report.proofs_bad:
+        lines += ["", "### Proofs that do not stand", ""]
+        lines += [f"- {archive_id}: {code}" for archive_id, code in report.proofs_bad]
+    if report.stores:
+        lines += ["", "### What was seen on the stores", ""]
+        lines += [
+            f"- {'ALARM ' if each.alarm else ''}{each.replica}, {each.kind}, {each.where}: {each.detail}"
+            for each in report.stores
+        ]
+    return "\n".join(lines)

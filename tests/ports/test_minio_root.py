@@ -9,13 +9,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import urllib3
 from minio import Minio
-from minio.commonconfig import GOVERNANCE
+from minio.commonconfig import GOVERNANCE, Filter
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
+from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
+from minio.objectlockconfig import DAYS, ObjectLockConfig
 from minio.retention import Retention
 from minio.versioningconfig import SUSPENDED, VersioningConfig
 
 from minutier.errors import PolicyRefusedError, ServiceUnavailableError
+from storage.ports import NOTHING_SET
+from storage.probe import probe
 from tests.support.minio_server import ROOT_PASSWORD, ROOT_USER
 
 pytestmark = pytest.mark.minio
@@ -165,3 +169,22 @@ def test_a_missing_bucket_and_wrong_keys_are_unavailable(minio, tmp_path):
                 act()
             assert failed.value.code == code
         store.close()
+
+
+def test_markers_settings_and_the_attacks_of_the_canary_on_the_real_server(root, store, locked):
+    assert store.settings() == NOTHING_SET
+    for attack in (store.downgrade_lock, store.delete_with_bypass):
+        with pytest.raises(PolicyRefusedError) as refused:
+            attack(locked.key, locked.version_id)
+        assert refused.value.code == "WORM_REFUSED"
+    assert list(store.list_markers("demo/")) == []
+    marker = store.hide(locked.key)
+    assert [(found.key, found.version_id) for found in store.list_markers("demo/")] == [(locked.key, marker)]
+    with store.open(locked.key, locked.version_id) as stream:
+        assert stream.read() == b"deed"
+    rule = Rule("Enabled", rule_filter=Filter(prefix=""), rule_id="expire", expiration=Expiration(days=1))
+    root.set_bucket_lifecycle(store._bucket, LifecycleConfig([rule]))
+    root.set_object_lock_config(store._bucket, ObjectLockConfig(GOVERNANCE, 1, DAYS))
+    told = store.settings()
+    assert (told.lifecycle, told.default_lock) == (("expire (Enabled)",), "GOVERNANCE 1")
+    assert not probe(store, datetime.now(UTC)).ok

@@ -1,11 +1,18 @@
 """A database that may lose what it acknowledged is refused: asked of a real PostgreSQL, setting by setting."""
 
+import signal
+import subprocess
+
 import psycopg
 import pytest
 
+from deployments import embedded_postgres, unprivileged
+from deployments.processes import listens, wait_until
 from minutier.errors import PolicyRefusedError, ServiceUnavailableError
 from storage import postgres_checks
+from storage.database import Database
 from storage.postgres_checks import check
+from tests.support.postgres import free_port
 
 pytestmark = pytest.mark.embedded
 
@@ -55,3 +62,39 @@ def test_a_database_that_is_gone_is_unavailable(postgres):
         with pytest.raises(ServiceUnavailableError) as failed:
             check(connection)
     assert (failed.value.code, failed.value.retryable) == ("DATABASE_DOWN", True)
+
+
+@pytest.fixture(scope="module")
+def unsafe_port(tmp_path_factory):
+    """A server of its own: no page checksums, and started with what loses acknowledged transactions."""
+    home = tmp_path_factory.mktemp("unsafe")
+    for folder in (home, *home.parents[:2]):
+        folder.chmod(0o755)
+    embedded_postgres.prepare(home)
+    data, owner = embedded_postgres.cluster(home), embedded_postgres._owner(home)
+    disable = [str(embedded_postgres.program("pg_checksums")), "--disable", "-D", str(data)]
+    subprocess.run(unprivileged.as_user(owner, disable), cwd=home / "postgres", check=True, capture_output=True)
+    port = free_port()
+    command = [*embedded_postgres.command(home, port), "-c", "fsync=off", "-c", "full_page_writes=off"]
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env=embedded_postgres.environment(), cwd=home / "postgres", stdout=log, stderr=log
+        )
+    try:
+        assert wait_until(lambda: listens(port), 60.0), (home / "log").read_text("utf-8")
+        yield home, port
+    finally:
+        process.send_signal(signal.SIGQUIT)
+        process.wait(30)
+
+
+def test_an_instance_that_may_lose_what_it_acknowledged_is_refused_with_what_to_do(unsafe_port):
+    home, port = unsafe_port
+    assert wait_until(lambda: "starting up" not in str(embedded_postgres.ready(home, port)), 60.0)
+    with pytest.raises(PolicyRefusedError) as refused:
+        Database(embedded_postgres.url(home, port, "minutier")).open()
+    assert refused.value.code == "DATABASE_UNSAFE"
+    for name in ("fsync = off", "full_page_writes = off", "data_checksums = off"):
+        assert name in refused.value.message
+    assert "pg_checksums --enable" in refused.value.remedy
+    assert "fsync = off" in str(embedded_postgres.ready(home, port))

@@ -19,8 +19,18 @@ def test_a_store_that_locks_passes(harness):
     assert report.ok, report.as_dict()
     report.require()
     acts = [act.act for act in report.acts]
-    for wanted in ("shorten its lock", "delete the version", "suspend versioning", "write a new version on top"):
+    for wanted in (
+        "compare clocks",
+        "read its settings",
+        "shorten its lock",
+        "downgrade it to GOVERNANCE",
+        "delete the version",
+        "delete it with bypass",
+        "suspend versioning",
+        "write a new version on top",
+    ):
         assert wanted in acts
+    assert report.warnings == ()
     assert ("put a delete marker on top" in acts) == isinstance(harness.store, HidesKeys)
     assert {act.outcome for act in report.acts if act.expected == "refused"} == {"refused"}
     assert report.as_dict()["ok"] is True
@@ -61,6 +71,18 @@ class Lax(MemoryStore):
         else:
             super().delete_version(key, version_id)
 
+    def downgrade_lock(self, key, version_id):
+        if self.fault != "downgrade":
+            super().downgrade_lock(key, version_id)
+
+    def delete_with_bypass(self, key, version_id):
+        if self.fault != "bypass":
+            super().delete_with_bypass(key, version_id)
+
+    def settings(self):
+        told = {"lifecycle": {"lifecycle": ("expire",)}, "weak default": {"default_lock": "GOVERNANCE 1"}}
+        return replace(super().settings(), **told.get(self.fault, {}))
+
     def suspend_versioning(self):
         if self.fault != "suspend":
             super().suspend_versioning()
@@ -98,6 +120,10 @@ class Lax(MemoryStore):
         ("shorten in silence", {"read its lock after all this"}),
         ("shorten unknown", {"shorten its lock"}),
         ("delete", {"delete the version", "read the first version after all this", "read its lock after all this"}),
+        ("downgrade", {"downgrade it to GOVERNANCE"}),
+        ("bypass", {"delete it with bypass"}),
+        ("lifecycle", {"read its settings"}),
+        ("weak default", {"read its settings"}),
         ("suspend", {"suspend versioning"}),
         ("put refused", {"write a locked object"}),
         ("no versions", {"read the first version after all this", "read its lock after all this"}),
@@ -128,6 +154,24 @@ def test_a_silent_store_is_unavailable_not_lax():
         store.fault_hook = lambda call, number=number: Fault.LOST if call.number == number else None
         with pytest.raises(ServiceUnavailableError):
             probe(store, NOON)
+
+
+@pytest.mark.parametrize("seconds", [-60, -6, 6, 60])
+def test_a_clock_a_little_apart_is_a_warning(seconds):
+    store = MemoryStore("late", clock=ManualClock(NOON + timedelta(seconds=seconds)))
+    report = probe(store, NOON)
+    assert report.ok
+    (warning,) = report.warnings
+    assert f"{abs(seconds)} s apart" in warning
+
+
+def test_settings_that_the_key_may_not_see_are_a_warning():
+    store = MemoryStore("blind", clock=ManualClock(NOON))
+    store.told = replace(store.told, policy=None, lifecycle=None)
+    report = probe(store, NOON)
+    assert report.ok
+    (warning,) = report.warnings
+    assert "lifecycle, policy" in warning
 
 
 def test_a_key_without_the_right_to_delete_is_a_good_key():
