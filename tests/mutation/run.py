@@ -48,7 +48,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "timestamp": ("test_token_fields", "test_timestamp", "test_token_corpus"),
     "trust": ("test_trust", "test_verify_seals", "test_verify"),
     "verification": ("test_verify_renewals",),
-    "verify": ("test_verify", "test_verify_renewals"),
+    "verify": ("test_verify_findings", "test_verify_beside", "test_verify", "test_verify_renewals"),
     "verify_evidence": ("test_verify_evidence", "test_verify_renewals"),
     "verify_journal": ("test_verify_renewals",),
     "verify_seals": ("test_verify_seals", "test_verify_renewals"),
