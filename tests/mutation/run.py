@@ -34,7 +34,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "certificates": ("test_certificates",),
     "issuance": ("test_certificates",),
     "ocsp": ("test_ocsp",),
-    "revocation": ("test_ocsp", "test_certificates", "test_timestamp", "test_verify", "test_token_corpus"),
+    "revocation": ("test_revocation_data", "test_ocsp", "test_certificates", "test_timestamp"),
     "checkpoint": ("test_checkpoint",),
     "cms": ("test_cms", "test_seal", "test_token_corpus"),
     "container": ("test_container",),
