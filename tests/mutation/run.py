@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / ".cache" / "mutants.json"
 SURVIVORS = Path(__file__).with_name("survivors.md")
 BOUND = 0.95
-CPU_SECONDS, MEMORY = 15, 3 << 29
+CPU_SECONDS, MEMORY = 40, 3 << 29
 TESTS: dict[str, tuple[str, ...]] = {
     "algorithm_dates": ("test_algorithm_dates",),
     "algorithms": ("test_algorithms",),

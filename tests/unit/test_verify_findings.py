@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from minutier import canonical, proof
+from minutier import canonical, evidence, proof
 from minutier.report import Step, Verdict
 from minutier.verify import verify
-from tests.support.bundle import make_bundle, repack, unpack, with_json
+from tests.support.bundle import make_bundle, make_parts, repack, unpack, with_json
 from tests.support.findings import PAGE, failed, judged, said, unreadable
 from tests.support.full_bundle import FULL_JUDGED_AT, full_trust, make_full_bundle
-from tests.support.pki import NOW
+from tests.support.pki import END, NOW, default_pki, make_info, make_token
 
 TRUST = full_trust()
 ORIGINAL = "document/original.pdf"
@@ -84,6 +85,17 @@ def test_a_step_is_not_blamed_for_those_before(files, tmp_path):
     unknown, passed = Verdict.INDETERMINATE, Verdict.PASSED
     assert report.steps == steps(passed, Verdict.FAILED, *[passed] * 5, unknown, passed)
     assert report.verdict is Verdict.FAILED
+
+
+def test_a_seal_is_judged_at_the_time_of_a_token_that_leaves_its_certificate_out(tmp_path):
+    parts = make_parts()
+    first = evidence.decode_record(parts.record).first
+    token = make_token(default_pki(), make_info(first.root, gen_time=NOW), embedded=[])
+    proof.assemble(
+        replace(parts, record=evidence.encode_record(evidence.initial_record(first.path, token))), tmp_path / "P.zip"
+    )
+    report = verify(tmp_path / "P.zip", TRUST, END + timedelta(days=1))
+    assert (report.verdict, report.findings) == (Verdict.PASSED, ())
 
 
 # --- step 2
