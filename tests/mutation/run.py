@@ -17,7 +17,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,25 @@ def preload() -> None:
     _ = (support.default_pki(), support.rsa_key(), support.rsa_key(2048))
 
 
-def child(mutant: str, files: Iterable[str]) -> int:
+class Order:
+    """For pytest: what killed other mutants comes first, the last killer before all, and who kills this one is told.
+
+    Mutants of one function follow each other, and mostly fall to the same test.
+    """
+
+    def __init__(self, killers: Sequence[str], told: int) -> None:
+        self.rank = {name: place for place, name in enumerate(killers)}
+        self.told = told
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items.sort(key=lambda item: self.rank.get(item.nodeid, len(self.rank)))
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            os.write(self.told, report.nodeid.encode())
+
+
+def child(mutant: str, files: Iterable[str], order: Order) -> int:
     """Run tests under a mutant, in this process, and give pytest's exit code."""
     import pytest
 
@@ -124,16 +142,20 @@ def child(mutant: str, files: Iterable[str]) -> int:
         "--assert=plain",
         "--tb=no",
     ]
-    return int(pytest.main([*options, "-W", "ignore::pytest.PytestAssertRewriteWarning", "--rootdir=.", *files]))
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning", "--rootdir=."]
+    return int(pytest.main([*options, *files], plugins=[order]))
 
 
-def fork(mutant: str, files: Iterable[str]) -> int:
+def fork(mutant: str, files: Iterable[str], killers: Sequence[str]) -> tuple[int, int]:
+    """Give the child's number, and where it writes which test killed the mutant."""
+    heard, told = os.pipe()
     pid = os.fork()
     if pid:
-        return pid
+        os.close(told)
+        return pid, heard
     code = 3
     try:
-        code = child(mutant, files)
+        code = child(mutant, files, Order(killers, told))
     finally:
         os._exit(code)
 
@@ -145,14 +167,21 @@ def existing(names: Iterable[str]) -> list[str]:
 def exit_codes(jobs: list[tuple[str, list[str]]], at_once: int) -> dict[str, int]:
     """Run each mutant under its tests and give the exit code or the negative signal of each."""
     codes: dict[str, int] = {}
-    running: dict[int, str] = {}
+    running: dict[int, tuple[str, int]] = {}
+    killers: list[str] = []
     queue = list(reversed(jobs))
     while queue or running:
         while queue and len(running) < at_once:
             mutant, files = queue.pop()
-            running[fork(mutant, files)] = mutant
+            pid, heard = fork(mutant, files, killers)
+            running[pid] = mutant, heard
         pid, status = os.wait()
-        codes[running.pop(pid)] = os.waitstatus_to_exitcode(status)
+        mutant, heard = running.pop(pid)
+        codes[mutant] = os.waitstatus_to_exitcode(status)
+        with os.fdopen(heard, "rb") as stream:
+            killer = stream.read().decode()
+        if killer:
+            killers = [killer, *(name for name in killers if name != killer)]
     return codes
 
 
