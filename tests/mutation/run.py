@@ -9,6 +9,7 @@ test, or by more processor time than the tests ever take. Fails when the rate is
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
@@ -101,6 +102,9 @@ def preload() -> None:
     assert str(ROOT / "mutants") in str(sys.modules["minutier.der"].__file__)
     support = sys.modules["tests.support.pki"]
     _ = (support.default_pki(), support.rsa_key(), support.rsa_key(2048))
+    gc.collect()
+    gc.freeze()  # what a child collects, it copies first
+    gc.disable()
 
 
 class Order:
