@@ -60,14 +60,39 @@ def test_what_is_no_directory_is_refused(tmp_path):
         assert f"{place} is not a directory." in refusal(place).message
 
 
-@pytest.mark.parametrize("name", ["a.pem", "a.vkey", "a.crl", "algorithms.json"])
-@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"text"])
+NO_LIST, NO_ROOT = "no revocation list in DER", "no certificate in PEM"
+UNUSABLE = {
+    # What a library says of a certificate or a list is left out; what our parsers say follows.
+    "a.pem": dict.fromkeys((b"", b"\xff\xfe", b"text"), f"{NO_ROOT}."),
+    "a.crl": dict.fromkeys((b"", b"\xff\xfe", b"text"), f"{NO_LIST}."),
+    "a.vkey": {
+        b"text": "no key of a journal (not a C2SP Ed25519 verifier key (name+id+base64)).",
+        b"\xff\xfe": "no key of a journal ('ascii' codec can't decode byte 0xff in position 0: ",
+    },
+    "algorithms.json": {b"": "no table of dates (", b"{}": "no table of dates ("},
+    "policy.toml": {
+        b"": "no policy (policy.toml holds one line: second_seal_required_from = YEAR).",
+        b"\xff\xfe": "no policy ('utf-8' codec can't decode byte 0xff in position 0: ",
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "data"), [(name, data) for name, said in UNUSABLE.items() for data in said])
 def test_an_unusable_file_is_refused(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
-    kind = {"a.pem": "certificate in PEM", "a.vkey": "key of a journal", "a.crl": "revocation list in DER"}.get(name)
     message = refusal(tmp_path).message
-    assert f"{tmp_path / name} is no {kind or 'table of dates'}" in message
+    assert message.startswith(f"The trust directory is not usable: {tmp_path / name} is {UNUSABLE[name][data]}")
+    assert message.endswith(".")
     assert "https:" not in message
+
+
+@pytest.mark.parametrize(("year", "fits"), [(1999, False), (2000, True), (9999, True), (10000, False)])
+def test_the_year_of_a_policy_has_four_digits_of_ours(tmp_path, year, fits):
+    (tmp_path / "policy.toml").write_text(f"second_seal_required_from = {year}\n")
+    if fits:
+        assert load_trust(tmp_path).second_seal_from == year
+    else:
+        assert "holds one line: second_seal_required_from = YEAR" in refusal(tmp_path).message
 
 
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path):
