@@ -107,7 +107,7 @@ def _put(archive: Archive, token_id: str, role: str, key: str, data: bytes) -> N
     found = fingerprint_bytes(data)
     item = StoredObject(token_id, role, key, found.sha256, found.sha3_512, found.size)
     with archive.database.transaction() as connection:
-        catalogue.put_object(connection, item)
+        catalogue.put_object(connection, item, anew=True)
     staged = archive.spool / STAGING / f"{token_id}.{role}.json"
     write_durably(staged, data, mode=0o600)
     try:

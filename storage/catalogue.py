@@ -253,13 +253,14 @@ def count_by_state(
     return {row["state"]: row["n"] for row in rows}
 
 
-def put_object(connection: Connection, item: StoredObject) -> None:
-    """Record what an object's stored bytes must be; before commit it may be staged anew."""
+def put_object(connection: Connection, item: StoredObject, *, anew: bool = False) -> None:
+    """Record what an object's stored bytes must be; once copies are recorded it stays, but for one made `anew`."""
     connection.execute(
         "INSERT INTO object (archive_id, role, key, sha256, sha3_512, size) VALUES (%s, %s, %s, %s, %s, %s)"
         " ON CONFLICT (archive_id, role) DO UPDATE SET sha256 = EXCLUDED.sha256, sha3_512 = EXCLUDED.sha3_512,"
-        " size = EXCLUDED.size",
-        (item.archive_id, item.role, item.key, item.sha256, item.sha3_512, item.size),
+        " size = EXCLUDED.size WHERE %s OR NOT EXISTS (SELECT 1 FROM replica_copy c"
+        " WHERE c.archive_id = object.archive_id AND c.role = object.role)",
+        (item.archive_id, item.role, item.key, item.sha256, item.sha3_512, item.size, anew),
     )
 
 

@@ -58,6 +58,9 @@ def _store(archive: Archive, deposit: Deposit) -> Deposit:
     store_batch(archive, deposit.token_id)
     now = archive.clock()
     with archive.database.transaction() as connection:
+        # Again, with the copies: another worker may have staged other bytes since, had this one lost its lock.
+        for item, _ in staged:
+            catalogue.put_object(connection, item)
         for item, replica, version_id in placed:
             catalogue.put_copy(connection, item, replica, version_id, now)
         return catalogue.advance(connection, deposit, "STORED", now)
@@ -188,11 +191,13 @@ def _document_key(archive: Archive, connection: Connection, deposit: Deposit) ->
     for own in recipients.host:
         archive.keys.require_safe_key(deposit.safe, own)
     recipient, wrapped = archive.keys.new_document_key(recipients.all)
-    connection.execute(
-        "INSERT INTO document_key (archive_id, recipient, wrapped, wrapped_for) VALUES (%s, %s, %s, %s)",
+    done = connection.execute(
+        "INSERT INTO document_key (archive_id, recipient, wrapped, wrapped_for) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
         (deposit.archive_id, recipient, wrapped, recipients.set_id),
     )
-    return recipient, wrapped
+    # Another worker's, where it was faster: there is one key.
+    return (recipient, wrapped) if done.rowcount == 1 else _document_key(archive, connection, deposit)
 
 
 def _record(deposit: Deposit) -> bytes:

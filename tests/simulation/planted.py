@@ -200,6 +200,12 @@ def a_state_is_swapped_without_comparing(stack: ExitStack) -> None:
     _replace(stack, advance_all, blind_all)
 
 
+@_planted(Look(("rival:unlocked",), ("write",)))
+def what_was_placed_can_be_staged_anew(stack: ExitStack) -> None:
+    put = catalogue.put_object
+    _replace(stack, put, lambda connection, item, **_named: put(connection, item, anew=True))
+
+
 @_planted(Look((CRASH, ERROR), ("commit",)))
 def the_journal_is_written_outside_the_transaction(stack: ExitStack) -> None:
     def apart(append: Callable[..., None]) -> Callable[..., None]:

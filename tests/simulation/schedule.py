@@ -13,9 +13,18 @@ from dataclasses import dataclass
 from storage import seam
 
 CRASH, ERROR = "crash", "error"
-RIVALS = ("rival:carry", "rival:redeliver", "rival:collect", "rival:sweep", "rival:abandon", "rival:mend")
+RIVALS = (
+    "rival:carry",
+    "rival:unlocked",
+    "rival:redeliver",
+    "rival:collect",
+    "rival:sweep",
+    "rival:abandon",
+    "rival:mend",
+)
 """Another worker starts at that call, on its own connection, and ends or dies before the first goes on: it carries the
-same deposit; delivers it again; collects; sweeps; abandons it; delivers it again after its waiting files were lost."""
+same deposit, asking for its lock or not; delivers it again; collects; sweeps; abandons it; delivers it again after its
+waiting files were lost."""
 JUMPS = tuple(f"{whose}:{days}" for whose in ("app", "store", "all") for days in ("-400d", "+2200d"))
 """A clock is wrong until the attempt ends: the archive's, those of the stores, or both. The collector runs at once."""
 CLOCKS = ("later:+7d", *JUMPS)

@@ -19,11 +19,12 @@ from minutier.errors import (
 )
 from minutier.seal import check_seal
 from minutier.timestamp import inspect_token
-from storage import outbox, seam, vault, waiting
+from storage import outbox, reception, seam, vault, waiting
 from storage.abandoning import abandon
 from storage.evidence_store import record_of
 from storage.reception import current, refuse_deposit
 from storage.sealing import seal_deposit, stamp_batch
+from storage.sweep import sweep
 from tasks import sweeping
 from tests.support.rig import carry, pass_screening
 
@@ -189,6 +190,29 @@ def test_a_token_asked_for_before_a_deposit_began_again_is_not_taken(rig):
     with rig.archive.database.transaction() as connection:
         (stamp,) = record_of(connection, found).stamps
     assert stamp.root == inspect_token(stamp.token).imprint
+
+
+@pytest.mark.parametrize(
+    "at", [("encryption", "new key", ""), ("files", "write", "objects/record.age")], ids=["key", "bytes"]
+)
+def test_a_worker_that_lost_its_lock_changes_nothing_of_what_another_one_archived(rig, monkeypatch, at):
+    archive_id = rig.deliver().archive_id
+
+    def rival(call):
+        if (call.port, call.act, call.key) == at:
+            seam.install(None)
+            with monkeypatch.context() as unlocked:
+                unlocked.setattr(reception, "lock", lambda *_given, **_named: None)
+                carry(rig.archive, [archive_id])
+
+    with seam.installed(rival), pytest.raises((ServiceUnavailableError, FileNotFoundError, IntegrityFailureError)):
+        carry(rig.archive, [archive_id])
+    assert current(rig.archive, archive_id).state == "ARCHIVED"
+    rig.clock.advance(86400)
+    assert sweep(rig.archive, budget=timedelta(minutes=1)).verdict == "clean"
+    rig.clock.advance(8 * 86400)
+    assert sweep(rig.archive, budget=timedelta(minutes=1)).verdict == "clean"
+    assert all(len(list(store.list_objects("demo/"))) == 2 for store in rig.stores)
 
 
 def test_waiting_bytes_that_vanish_are_said_to_be_altered_and_can_be_sent_again(rig):
