@@ -1,4 +1,4 @@
-"""The power is cut at every flush of a deposit: what was acknowledged is on the disk, in the spool and in both stores."""
+"""The power is cut at every flush of a deposit: what was acknowledged is on the disk, in spool and stores."""
 
 import os
 import random
@@ -118,7 +118,7 @@ def test_every_flush(disk, archive, tmp_path):
 
 def no_flush_of_files():
     """Plant: bytes are not flushed before the file takes its name."""
-    storage.files.os = Unflushed(lambda descriptor: not os.path.isdir(f"/proc/self/fd/{descriptor}"))
+    storage.files.os = Unflushed(lambda descriptor: not Path(f"/proc/self/fd/{descriptor}").is_dir())
 
 
 def no_flush_of_names():
