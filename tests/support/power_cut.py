@@ -4,7 +4,7 @@ Strict as POSIX allows: `fsync` of a file keeps its bytes, `fsync` of a director
 keeps anything. A file that moved may come back under both names or under none. With `names` a cut
 keeps every name and forgets bytes alone, as a file system does whose journal was just written.
 
-A flush counts from `arm` on. At the one chosen, before or after it is done, the process that asked for it is killed with
+A flush counts from `arm` on. At the one chosen, before or after it is done, who asked for it is killed with
 SIGKILL, and the power is cut or not.
 """
 
