@@ -21,7 +21,7 @@ from tests.support.rig import carry
 from tests.support.worker import LIFECYCLE_CLASS, SAFE, Work, content, insist, receive_one
 
 SEED = 20261205
-POINTS = 6
+POINTS = 3
 SILENCE = 1.0
 """Seconds after which a silent store or authority is given up, here; the settings in force are longer."""
 LONGEST = 20.0

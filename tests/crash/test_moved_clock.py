@@ -80,7 +80,7 @@ def archived_at_last(archive, work, reference):
 
 
 @pytest.mark.minio
-@pytest.mark.parametrize("seconds", SHIFTS)
+@pytest.mark.parametrize("seconds", [*SHIFTS[2:], *(pytest.param(each, marks=pytest.mark.long) for each in SHIFTS[:2])])
 def test_a_store_whose_clock_is_wrong_is_told_and_keeps_what_is_locked(minio_machine, tmp_path, seconds):
     instance = minio_machine.instance()
     with opened_archive(instance.settings) as archive:

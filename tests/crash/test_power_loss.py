@@ -16,7 +16,7 @@ from tests.support.worker import Work, Worker, content, receive_one, told
 
 SEED = 20261203
 ACTS = ("drop", "names", "kill")
-RECEPTION, SOME = 4, 6
+RECEPTION, SOME = 4, 3
 """How many flushes at the start of a deposit, and how many others in each kind of cut, the short run tries."""
 
 pytestmark = [
