@@ -2,9 +2,9 @@
 
     python -m tests.crash.chaos --kills N --seed S [--stores directory|minio] [--prefect]
 
-Eight workers deliver documents without a pause. The seed draws who is killed, after how long, and for how long a service
-stays away; the moment within a deposit is the kernel's. At the end everything runs again, what was received is carried
-on, and every acknowledged document is looked at whole (tests/support/promises.py). Exit code 1 when a promise is broken.
+Eight workers deliver documents without a pause. The seed draws who is killed, after how long, and for how long a
+service stays away; the moment within a deposit is the kernel's. At the end everything runs again, what was received is
+carried on, and every document is looked at whole (tests/support/promises.py). Exit code 1 when a promise is broken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from storage.bootstrap import opened_archive, require_probed
 from tests.crash.commands import Depositor
@@ -130,6 +129,13 @@ class Chaos:
                 if (done + 1) % 25 == 0:
                     self.say(f"{done + 1} kills; {self._archived()} deliveries archived")
             self._tend()
+            self._let_work(kills)
+
+    def _let_work(self, kills: int) -> None:
+        """Spread the kills over lists that end: so much of the work is done before the next one."""
+        total = 0 if self.endless else sum(len(worker.work.references) for worker in self.workers)
+        while self._archived() < total * self.outcome.kills.total() // kills and self._working():
+            time.sleep(0.1)
 
     def _strike(self, strike: Strike) -> bool:
         if strike.kind == "worker":
@@ -174,9 +180,9 @@ class Chaos:
         self.outcome.deliveries = sum(line.event == "begun" for line in lines)
         acknowledged: dict[str, str] = {}
         for line in lines:
-            if line.event in ("received", "archived"):
-                if acknowledged.setdefault(line.reference, line.detail) != line.detail:
-                    self.outcome.findings.duplicates.append(f"{line.reference} was told two archive_ids")
+            answered = line.event in ("received", "archived")
+            if answered and acknowledged.setdefault(line.reference, line.detail) != line.detail:
+                self.outcome.findings.duplicates.append(f"{line.reference} was told two archive_ids")
         made = partial(content, self.seed)
         known = self.depositor.contents() if self.depositor else {}
         if self.depositor is not None:

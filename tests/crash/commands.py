@@ -1,4 +1,4 @@
-"""A depositor at the command line, during chaos: `minutier deposit` through its Prefect flow, given again until it says 0."""
+"""A depositor at the command line, during chaos: `minutier deposit` through its flow, given again until it says 0."""
 
 from __future__ import annotations
 

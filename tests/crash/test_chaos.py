@@ -26,7 +26,7 @@ def shuffled(references, deliveries):
 
 
 def delivered_again(machine, references, deliveries, kills):
-    """Deliver each reference many times, by eight workers at once that are killed: one archive, one attestation of each."""
+    """Deliver each reference many times, by eight workers that are killed: one archive, one attestation of each."""
     run = Chaos(machine, machine.instance(), SEED, shuffled(references, deliveries))
     outcome = run.run(kills)
     kept(outcome, kills=min(kills, 1))

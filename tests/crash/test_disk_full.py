@@ -1,4 +1,4 @@
-"""A disk fills up under a deposit: spool, store, journal of the database. It is said, nothing partial stays, all goes on."""
+"""A disk fills up under a deposit: spool, store, database. It is said, nothing partial stays, all goes on."""
 
 import shutil
 import time

@@ -1,4 +1,4 @@
-"""The power is cut at every flush of a deposit: what was acknowledged is on the disk, in the spool and in both stores."""
+"""The power is cut at every flush of a deposit: what was acknowledged is on the disk, in spool and stores."""
 
 import os
 import random
@@ -16,7 +16,7 @@ from tests.support.worker import Work, Worker, content, receive_one, told
 
 SEED = 20261203
 ACTS = ("drop", "names", "kill")
-RECEPTION, SOME = 4, 6
+RECEPTION, SOME = 4, 3
 """How many flushes at the start of a deposit, and how many others in each kind of cut, the short run tries."""
 
 pytestmark = [
@@ -118,7 +118,7 @@ def test_every_flush(disk, archive, tmp_path):
 
 def no_flush_of_files():
     """Plant: bytes are not flushed before the file takes its name."""
-    storage.files.os = Unflushed(lambda descriptor: not os.path.isdir(f"/proc/self/fd/{descriptor}"))
+    storage.files.os = Unflushed(lambda descriptor: not Path(f"/proc/self/fd/{descriptor}").is_dir())
 
 
 def no_flush_of_names():

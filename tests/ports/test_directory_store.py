@@ -330,3 +330,11 @@ def test_with_one_disk_that_cannot_be_read_the_archive_goes_on(
         assert (tmp_path / "back").read_bytes() == bytes(100_000)
         assert outcomes == {("replica-a", "unreachable"), ("replica-b", "good")}
         assert (report.verdict, report.good, report.unreachable) == ("alarm", 4, 4)
+
+
+def test_a_lock_that_stands_already_is_made_durable_again(store, source, monkeypatch):
+    version = store.put("demo/a", source, LATER)
+    flushed = []
+    monkeypatch.setattr(durable, "sync_directory", flushed.append)
+    store.extend_lock("demo/a", version.version_id, LATER, legal_hold=False)
+    assert flushed == [store.root / "demo/a"]

@@ -1,4 +1,4 @@
-"""A machine whose services may be killed: PostgreSQL, time-stamp authority, MinIO, Prefect server, each as it runs for real.
+"""A machine whose services may be killed: PostgreSQL, time-stamp authority, MinIO, Prefect server, all for real.
 
 Nobody starts a service again but the test. Archives on it share its services; each has a home, a database, two stores.
 """

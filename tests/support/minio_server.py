@@ -29,7 +29,7 @@ def find_minio() -> Path | None:
 
 
 class MinioServer:
-    """One server over a directory, always at the same address; it may be killed, and started again with another clock."""
+    """One server over a directory, at one address; it may be killed, and started again with another clock."""
 
     def __init__(self, binary: Path, folder: Path) -> None:
         self._binary, self._folder, self._port = binary, folder, _free_port()

@@ -14,8 +14,9 @@ import signal
 import struct
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-# ptrace(2), prctl(2), waitpid(2)
+# Numbers of ptrace, prctl and waitpid.
 _CONT, _SEIZE, _DETACH, _TRACE_EXEC, _EVENT_EXEC = 7, 0x4206, 17, 0x10, 4
 _SET_PTRACER, _WALL = 0x59616D61, 0x40000000
 _FUNCTIONS = (b"__vdso_clock_gettime", b"__vdso_gettimeofday", b"__vdso_time")
@@ -53,7 +54,7 @@ def gettimeofday(seconds: int) -> bytes:
 
 
 def time(seconds: int) -> bytes:
-    """Give the machine code: the system call without a place, SECONDS more, and the place filled where one was given."""
+    """Give the machine code: the system call, SECONDS more, and the place filled where one was given."""
     return (
         b"\x57\x31\xff\xb8\xc9\x00\x00\x00\x0f\x05\x5f"  # push rdi; xor edi, edi; mov eax, 201; syscall; pop rdi
         b"\x48\xb9" + struct.pack("<q", seconds) + b"\x48\x01\xc8"  # mov rcx, SECONDS; add rax, rcx
@@ -80,10 +81,10 @@ def places(image: bytes) -> dict[bytes, int]:
 
 def move(pid: int, seconds: int) -> None:
     """Overwrite the functions in a stopped process that is traced by this one."""
-    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
+    with Path(f"/proc/{pid}/maps").open(encoding="ascii") as maps:
         line = next(line for line in maps if line.rstrip().endswith("[vdso]"))
     first, last = (int(each, 16) for each in line.split()[0].split("-"))
-    with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
+    with Path(f"/proc/{pid}/mem").open("r+b", buffering=0) as memory:
         memory.seek(first)
         found = places(memory.read(last - first))
         for name, make in zip(_FUNCTIONS, (clock_gettime, gettimeofday, time), strict=True):

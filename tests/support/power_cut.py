@@ -1,10 +1,10 @@
 """A disk whose power is cut: a FUSE file system in memory that forgets what was not flushed.
 
-Strict as POSIX allows: `fsync` of a file keeps its bytes, `fsync` of a directory keeps its names, and nothing else keeps
-anything. Names of directories are flushed one by one, so a file that moved may come back under both names or under none.
-With `names` a cut keeps every name and forgets bytes alone, as a file system does whose journal was just written.
+Strict as POSIX allows: `fsync` of a file keeps its bytes, `fsync` of a directory keeps its names, and nothing else
+keeps anything. A file that moved may come back under both names or under none. With `names` a cut
+keeps every name and forgets bytes alone, as a file system does whose journal was just written.
 
-A flush counts from `arm` on. At the one chosen, before or after it is done, the process that asked for it is killed with
+A flush counts from `arm` on. At the one chosen, before or after it is done, who asked for it is killed with
 SIGKILL, and the power is cut or not.
 """
 

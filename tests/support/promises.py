@@ -1,8 +1,8 @@
 """What must hold after any fault, counted on the archive itself (P1 to P3 of the promise).
 
-Lost: acknowledged, and not archived under the archive_id that was given. Altered: bytes on a replica, or given back, that
-are not those delivered. Duplicate: a second archive of a reference, a second attestation, a second journal entry of the
-same act. Stray: a version that nothing points to and that the collector leaves, or one locked otherwise than promised.
+Lost: acknowledged, and not archived under the archive_id that was given. Altered: bytes on a replica, or given back,
+that are not those delivered. Duplicate: a second archive of a reference, a second attestation, a second journal entry
+of an act. Stray: a version that nothing points to and that the collector leaves, or one locked otherwise than promised.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def check(
     """
     found = Findings()
     with archive.database.transaction() as connection:
-        deposits = catalogue.list_deposits(connection)
+        deposits = [each for each in catalogue.list_deposits(connection) if each.state != "ABANDONED"]
     if alone:
         deposits = [deposit for deposit in deposits if deposit.reference in acknowledged]
     by_reference = {deposit.reference: deposit for deposit in deposits}

@@ -120,7 +120,7 @@ def deliver_all(work: Work, first: int) -> None:
             work.plant()
         archive = insist(lambda: open_archive(work.instance.settings))
         with closing(archive.database):
-            for number, reference in list(enumerate(work.references))[first:]:  # noqa: B007 - said when one fails
+            for number, reference in list(enumerate(work.references))[first:]:
                 if work.stop.exists():
                     return
                 tell("begun", number, reference, "")
