@@ -297,6 +297,9 @@ def test_a_server_killed_and_started_again(tmp_path, source):
         store.close()
 
 
+WRITTEN = {"x-amz-version-id": VERSION, "ETag": '"e"'}
+
+
 def dated(seconds, status=200, headers=DESCRIBED, body=b""):
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
     return status, {**headers, **LOCKED, "Date": moment}, body
@@ -304,9 +307,14 @@ def dated(seconds, status=200, headers=DESCRIBED, body=b""):
 
 @pytest.mark.parametrize("seconds", [-3600, -62, 62, 3600])
 def test_a_store_at_another_time_takes_no_write_no_lock_and_no_deletion(credentials, source, seconds):
-    empty = b"<ListVersionsResult/>"
+    empty = (
+        b"<ListVersionsResult><Name>bucket</Name><Prefix></Prefix><IsTruncated>false</IsTruncated></ListVersionsResult>"
+    )
     with scripted(
-        credentials, HEAD=[dated(seconds)], GET=[dated(seconds, headers={}, body=empty)], PUT=[dated(seconds)]
+        credentials,
+        HEAD=[dated(seconds)],
+        GET=[dated(seconds, headers={}, body=empty)],
+        PUT=[dated(seconds, headers=WRITTEN)],
     ) as (store, script):
         store.versions("demo/a")  # reading goes on
         for act in (
@@ -323,12 +331,12 @@ def test_a_store_at_another_time_takes_no_write_no_lock_and_no_deletion(credenti
 
 @pytest.mark.parametrize("seconds", [-50, 0, 50])
 def test_a_store_less_than_a_minute_apart_is_written_to(credentials, source, seconds):
-    with scripted(credentials, HEAD=[dated(seconds)], PUT=[dated(seconds)]) as (store, _):
+    with scripted(credentials, HEAD=[dated(seconds)], PUT=[dated(seconds, headers=WRITTEN)]) as (store, _):
         assert store.put("demo/a", source, LATER).version_id == VERSION
 
 
 def test_a_write_whose_answer_is_of_another_time_is_not_relied_on(credentials, source):
-    with scripted(credentials, HEAD=[dated(3600)], PUT=[dated(3600)]) as (store, _):
+    with scripted(credentials, HEAD=[dated(3600)], PUT=[dated(3600, headers=WRITTEN)]) as (store, _):
         with pytest.raises(ServiceUnavailableError) as failed:
             store.put("demo/a", source, LATER)
         assert failed.value.code == "STORE_CLOCK"
