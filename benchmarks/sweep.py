@@ -127,7 +127,7 @@ def _variables(rig: Rig) -> dict[str, str]:
 
 def _sweep_on(variables: dict[str, str]) -> None:
     """Sweep again and again, as nice as the nightly run is, until killed."""
-    os.nice(10)
+    os.nice(5)
     with opened_archive(load_settings(None, variables)) as archive:
         while True:
             sweep(archive, budget=timedelta(hours=1))

@@ -17,7 +17,7 @@ from storage.postgres_checks import check
 from storage.sweep import SweepReport, sweep
 from storage.waiting import alarm
 
-_NICE = 10
+_NICE = 5
 """Deposits go first: what reads every byte of an archive has all night."""
 
 
