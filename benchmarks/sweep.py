@@ -9,8 +9,7 @@ the system: what is compared is the work beside the disk. Three sets: a few larg
 one-page papers, whose copies are so small that opening them is the work. Proofs are judged once in thirty days, and
 counted apart, in documents per second.
 
-Then deposits, alone and while another process sweeps without pause behind them, as the nightly run does: the ratio of
-both rates says what a sweep costs them.
+Then deposits, alone and while another process sweeps without pause: the ratio of both rates says what that costs.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import argparse
 import hashlib
 import json
 import multiprocessing
-import os
 import statistics
 import time
 from datetime import timedelta
@@ -126,8 +124,7 @@ def _variables(rig: Rig) -> dict[str, str]:
 
 
 def _sweep_on(variables: dict[str, str]) -> None:
-    """Sweep again and again, as nice as the nightly run is, until killed."""
-    os.nice(10)
+    """Sweep again and again until killed."""
     with opened_archive(load_settings(None, variables)) as archive:
         while True:
             sweep(archive, budget=timedelta(hours=1))

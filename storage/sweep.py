@@ -7,6 +7,7 @@ storage/healing.py, what is left unverified in storage/coverage.py, who touched 
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections import Counter
@@ -37,6 +38,7 @@ _SILENT_AFTER = 3
 _FINDINGS = 1000
 """Findings that a report holds; its counts and the journal have all."""
 _RESUMED_WITHIN = timedelta(hours=24)
+_NICE = 5
 _FOR_COPIES = 0.9
 """Share of the budget for copies; proofs have the rest, and what copies leave."""
 
@@ -151,7 +153,7 @@ class _Run:
 
     def read_copies(self, deadline: float, progress: Callable[[int, int], None]) -> None:
         """Read slices of copies until none is left or the time is spent; each replica by a thread of its own."""
-        with ThreadPoolExecutor(max(len(self.archive.replicas), 1), "sweep") as readers:
+        with ThreadPoolExecutor(max(len(self.archive.replicas), 1), "sweep", _stand_back) as readers:
             while time.monotonic() < deadline:
                 with self.archive.database.transaction() as connection:
                     waiting = coverage.copies_to_check(connection, self.started, _SLICE, self._silent())
@@ -272,3 +274,8 @@ class _Run:
             journal.append(connection, Event.SWEEP_ENDED, ended, details=details)
             journal.sequence(connection)
         return report
+
+
+def _stand_back() -> None:
+    """Let deposits go first: a thread of Linux has a priority of its own, and what reads every byte has all night."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), _NICE))

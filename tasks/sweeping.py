@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import cast
 from uuid import UUID
@@ -16,9 +15,6 @@ from storage.bootstrap import current_archive, probe_store
 from storage.postgres_checks import check
 from storage.sweep import SweepReport, sweep
 from storage.waiting import alarm
-
-_NICE = 10
-"""Deposits go first: what reads every byte of an archive has all night."""
 
 
 @task(name="try the locks", timeout_seconds=600, persist_result=False)
@@ -60,7 +56,7 @@ def find_late_locks() -> str:
 
 @task(name="re-read every copy", timeout_seconds=6 * 3600, persist_result=False)
 def sweep_copies(budget: timedelta) -> SweepReport:
-    """Run the sweep of this instance, behind the deposits of this machine, and give its report."""
+    """Run the sweep of this instance and give its report."""
     progress_id = cast(UUID, create_progress_artifact(progress=0.0, key="sweep-progress", description="Copies re-read"))
     logger = get_run_logger()
 
@@ -68,8 +64,6 @@ def sweep_copies(budget: timedelta) -> SweepReport:
         update_progress_artifact(progress_id, progress=100.0 * done / max(done + left, 1))
         logger.info("%d copies read, %d to go", done, left)
 
-    # Of this thread, and of those that it starts.
-    os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), _NICE))
     report = sweep(current_archive(), budget=budget, progress=show)
     update_progress_artifact(progress_id, progress=100.0 if not report.remaining else 99.0)
     return report

@@ -1,7 +1,6 @@
 """The S3 store before a server that answers badly, slowly, or not at all: each fault in the words of the port."""
 
 import io
-import socket
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -298,6 +297,62 @@ def test_a_server_killed_and_started_again(tmp_path, source):
         store.close()
 
 
+WRITTEN = {"x-amz-version-id": VERSION, "ETag": '"e"'}
+
+
+def dated(seconds, status=200, headers=DESCRIBED, body=b""):
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+    return status, {**headers, **LOCKED, "Date": moment}, body
+
+
+@pytest.mark.parametrize("seconds", [-3600, -62, 62, 3600])
+def test_a_store_at_another_time_takes_no_write_no_lock_and_no_deletion(credentials, source, seconds):
+    empty = (
+        b"<ListVersionsResult><Name>bucket</Name><Prefix></Prefix><IsTruncated>false</IsTruncated></ListVersionsResult>"
+    )
+    with scripted(
+        credentials,
+        HEAD=[dated(seconds)],
+        GET=[dated(seconds, headers={}, body=empty)],
+        PUT=[dated(seconds, headers=WRITTEN)],
+    ) as (store, script):
+        store.versions("demo/a")  # reading goes on
+        for act in (
+            lambda: store.put("demo/a", source, LATER),
+            lambda: store.extend_lock("demo/a", VERSION, LATER, legal_hold=True),
+            lambda: store.delete_version("demo/a", VERSION),
+        ):
+            with pytest.raises(ServiceUnavailableError) as failed:
+                act()
+            assert failed.value.code == "STORE_CLOCK"
+            assert ("ahead of" if seconds > 0 else "behind") in failed.value.message
+        assert {method for method, _, _ in script.requests} == {"GET", "HEAD"}  # nothing else was sent
+
+
+@pytest.mark.parametrize("seconds", [-50, 0, 50])
+def test_a_store_less_than_a_minute_apart_is_written_to(credentials, source, seconds):
+    with scripted(credentials, HEAD=[dated(seconds)], PUT=[dated(seconds, headers=WRITTEN)]) as (store, _):
+        assert store.put("demo/a", source, LATER).version_id == VERSION
+
+
+def test_a_write_whose_answer_is_of_another_time_is_not_relied_on(credentials, source):
+    with scripted(credentials, HEAD=[dated(3600)], PUT=[dated(3600, headers=WRITTEN)]) as (store, _):
+        with pytest.raises(ServiceUnavailableError) as failed:
+            store.put("demo/a", source, LATER)
+        assert failed.value.code == "STORE_CLOCK"
+
+
+def test_settings_that_a_key_may_not_read_are_unknown_and_others_are_read(credentials):
+    denied = error(403, "AccessDenied")
+    none = error(404, "NoSuchBucketPolicy")
+    with scripted(credentials, GET=[denied, error(404, "ObjectLockConfigurationNotFoundError"), denied, none]) as (
+        store,
+        _,
+    ):
+        found = store.settings()
+    assert (found.versioning, found.default_lock, found.lifecycle, found.policy) == (None, "", None, "")
+
+
 def cut_answer(size):
     """Serve one answer to a HEAD, cut after `size` bytes, and give the whole length with the endpoint."""
     lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in {**DESCRIBED, **LOCKED}.items())]
@@ -328,51 +383,3 @@ def test_an_answer_cut_inside_its_headers_is_no_answer(credentials):
         cut += 1
     assert said[-1] == LATER
     assert set(said[:-1]) == {"STORE_UNANSWERED"}
-
-
-def dated(seconds, status=200, headers=DESCRIBED, body=b""):
-    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
-    return status, {**headers, **LOCKED, "Date": moment}, body
-
-
-@pytest.mark.parametrize("seconds", [-3600, -62, 62, 3600])
-def test_a_store_at_another_time_takes_no_write_no_lock_and_no_deletion(credentials, source, seconds):
-    empty = b"<ListVersionsResult/>"
-    with scripted(
-        credentials, HEAD=[dated(seconds)], GET=[dated(seconds, headers={}, body=empty)], PUT=[dated(seconds)]
-    ) as (store, script):
-        store.versions("demo/a")  # reading goes on
-        for act in (
-            lambda: store.put("demo/a", source, LATER),
-            lambda: store.extend_lock("demo/a", VERSION, LATER, legal_hold=True),
-            lambda: store.delete_version("demo/a", VERSION),
-        ):
-            with pytest.raises(ServiceUnavailableError) as failed:
-                act()
-            assert failed.value.code == "STORE_CLOCK"
-            assert ("ahead of" if seconds > 0 else "behind") in failed.value.message
-        assert {method for method, _, _ in script.requests} == {"GET", "HEAD"}  # nothing else was sent
-
-
-@pytest.mark.parametrize("seconds", [-50, 0, 50])
-def test_a_store_less_than_a_minute_apart_is_written_to(credentials, source, seconds):
-    with scripted(credentials, HEAD=[dated(seconds)], PUT=[dated(seconds)]) as (store, _):
-        assert store.put("demo/a", source, LATER).version_id == VERSION
-
-
-def test_a_write_whose_answer_is_of_another_time_is_not_relied_on(credentials, source):
-    with scripted(credentials, HEAD=[dated(3600)], PUT=[dated(3600)]) as (store, _):
-        with pytest.raises(ServiceUnavailableError) as failed:
-            store.put("demo/a", source, LATER)
-        assert failed.value.code == "STORE_CLOCK"
-
-
-def test_settings_that_a_key_may_not_read_are_unknown_and_others_are_read(credentials):
-    denied = error(403, "AccessDenied")
-    none = error(404, "NoSuchBucketPolicy")
-    with scripted(credentials, GET=[denied, error(404, "ObjectLockConfigurationNotFoundError"), denied, none]) as (
-        store,
-        _,
-    ):
-        found = store.settings()
-    assert (found.versioning, found.default_lock, found.lifecycle, found.policy) == (None, "", None, "")
