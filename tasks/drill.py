@@ -118,6 +118,7 @@ def _restored(places: Places, backup: Backup) -> Iterator[str]:
         chosen = {"listen_addresses": LOOPBACK, "port": str(port), **_SETTINGS}
         options = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
         command = unprivileged.as_user(owner, [str(program("postgres")), "-D", str(scratch), *options])
+        (places.home / "logs").mkdir(mode=0o700, exist_ok=True)
         with (places.home / "logs" / "drill.log").open("wb") as log:
             server = subprocess.Popen(
                 command, env=environment(), cwd=scratch.parent, stdout=log, stderr=subprocess.STDOUT

@@ -78,7 +78,7 @@ def test_five_thousand_documents(rig, postgres, capsys):
     assert report.documents == report.seals == DOCUMENTS
     assert figures(found) == {}
     assert found.equal
-    assert sum(each.rows for each in found.tables) > 40 * DOCUMENTS
+    assert sum(each.rows for each in found.tables) > 15 * DOCUMENTS
     assert grown < GROWTH
 
     rig.archive.database.close()
