@@ -1,6 +1,7 @@
 """The S3 store before a server that answers badly, slowly, or not at all: each fault in the words of the port."""
 
 import io
+import socket
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
