@@ -24,11 +24,16 @@ TRANSIENT = {
     "schema_migration": "says when this database got its migrations",
     "ledger_change": "lists what no segment tells yet: nothing, in a catalogue just made",
     "store_probe": "the canary's last answer, asked again before the next deposit",
+    "store_settings": "what each store was told to do by itself, looked at again every night",
+    "proof_check": "when each proof was last judged: all are judged again",
 }
 """Tables that do not come back, and why."""
 NOT_COMPARED = {
     ("journal_event", "event_id"): "numbers rows in one database; entries are numbered by seq",
-    ("replica_copy", "checked_at"): "moved by each sweep, and told as it stood at the last change of the row",
+    **dict.fromkeys(
+        (("replica_copy", "checked_at"), ("replica_copy", "swept_at"), ("replica_copy", "tried_at")),
+        "moved by each sweep, and told as it stood at the last change of the row",
+    ),
 }
 """Columns that are not the same, and why."""
 _OWN = (Table("journal_event", ("seq",)), Table("journal_segment", ("number",)))

@@ -71,7 +71,11 @@ class ProofJudge:
 
     def _kept_beside(self, connection: Connection, deposit: Deposit) -> dict[str, bytes]:
         """Give the bytes of the catalogue that are objects too, by role."""
-        kept = {"manifest": deposit.manifest, "seal": deposit.seal, "seal-mldsa65": deposit.second_seal}
+        kept = {"record": stored_record(deposit)} | {
+            "manifest": deposit.manifest,
+            "seal": deposit.seal,
+            "seal-mldsa65": deposit.second_seal,
+        }
         roles = catalogue.objects(connection, deposit.archive_id)
         return {role: data for role, data in kept.items() if data is not None and role in roles}
 

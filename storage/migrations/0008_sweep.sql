@@ -19,3 +19,10 @@ CREATE TABLE store_settings (           -- what each store was told to do by its
     told    jsonb NOT NULL,
     seen_at timestamptz NOT NULL
 );
+
+-- When a sweep looked at a copy is its own business, and no change that the stores must be told of.
+DROP TRIGGER ledger_update ON replica_copy;
+CREATE TRIGGER ledger_update AFTER UPDATE ON replica_copy FOR EACH ROW
+    WHEN (to_jsonb(OLD) - '{checked_at,swept_at,tried_at}'::text[]
+        IS DISTINCT FROM to_jsonb(NEW) - '{checked_at,swept_at,tried_at}'::text[])
+    EXECUTE FUNCTION note_change('archive_id', 'role', 'replica');
