@@ -27,6 +27,7 @@ from storage.evidence_store import TokenLine, anchor_of, record_of
 from storage.keys import decrypt_stream
 from storage.opening import document_identity, from_any_copy, stored_part
 from storage.reading import require_sealed
+from storage.vault import stored_record
 
 _KEYS_ELSEWHERE = {"IDENTITY_NEEDED"}
 

@@ -200,7 +200,7 @@ def _document_key(archive: Archive, connection: Connection, deposit: Deposit) ->
     return (recipient, wrapped) if done.rowcount == 1 else _document_key(archive, connection, deposit)
 
 
-def _record(deposit: Deposit) -> bytes:
+def stored_record(deposit: Deposit) -> bytes:
     """Give what the catalogue holds of a sealed document as it is stored, in one object."""
     if deposit.manifest is None or deposit.seal is None:
         raise IntegrityFailureError(
@@ -220,7 +220,7 @@ def _sources(archive: Archive, deposit: Deposit) -> dict[str, tuple[Path, Finger
         part.role: (archive.spooled(deposit.archive_id, SPOOL_NAMES[part.role]), part.fingerprint)
         for part in sealed_parts(deposit)
     }
-    record, path = _record(deposit), archive.spooled(deposit.archive_id, _RECORD)
+    record, path = stored_record(deposit), archive.spooled(deposit.archive_id, _RECORD)
     # Not flushed: the catalogue holds these bytes, and the next run writes them again.
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.write_bytes(record)

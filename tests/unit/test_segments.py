@@ -219,7 +219,8 @@ def test_parents_come_before_those_that_refer_to_them(rig):
             " WHERE contype = 'f' AND conrelid <> confrelid"
         ).fetchall()
     assert rows
-    assert [row for row in rows if order.index(row["parent"]) > order.index(row["child"])] == []
+    told = [row for row in rows if row["child"] not in TRANSIENT]
+    assert [row for row in told if order.index(row["parent"]) > order.index(row["child"])] == []
 
 
 def test_a_sweep_that_finds_nothing_changes_no_row_that_is_kept(rig):
