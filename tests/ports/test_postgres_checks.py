@@ -6,12 +6,14 @@ import subprocess
 import psycopg
 import pytest
 
-from deployments import embedded_postgres, unprivileged
+from deployments import embedded_postgres
 from deployments.processes import listens, wait_until
 from minutier.errors import PolicyRefusedError, ServiceUnavailableError
 from storage import postgres_checks
 from storage.database import Database
 from storage.postgres_checks import check
+from tasks import unprivileged
+from tasks.postgres_programs import Places, environment, program
 from tests.support.postgres import free_port
 
 pytestmark = pytest.mark.embedded
@@ -71,15 +73,13 @@ def unsafe_port(tmp_path_factory):
     for folder in (home, *home.parents[:2]):
         folder.chmod(0o755)
     embedded_postgres.prepare(home)
-    data, owner = embedded_postgres.cluster(home), embedded_postgres._owner(home)
-    disable = [str(embedded_postgres.program("pg_checksums")), "--disable", "-D", str(data)]
+    data, owner = embedded_postgres.cluster(home), Places(home).owner()
+    disable = [str(program("pg_checksums")), "--disable", "-D", str(data)]
     subprocess.run(unprivileged.as_user(owner, disable), cwd=home / "postgres", check=True, capture_output=True)
     port = free_port()
-    command = [*embedded_postgres.command(home, port), "-c", "fsync=off", "-c", "full_page_writes=off"]
+    command = [*embedded_postgres.command(home, port, archive=False), "-c", "fsync=off", "-c", "full_page_writes=off"]
     with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=embedded_postgres.environment(), cwd=home / "postgres", stdout=log, stderr=log
-        )
+        process = subprocess.Popen(command, env=environment(), cwd=home / "postgres", stdout=log, stderr=log)
     try:
         assert wait_until(lambda: listens(port), 60.0), (home / "log").read_text("utf-8")
         yield home, port

@@ -21,6 +21,7 @@ from pathlib import Path
 import psycopg
 
 from deployments import embedded_postgres
+from tasks.postgres_programs import environment
 from tests.support.postgres import START_SECONDS
 
 MEMORY = Path("/dev/shm")
@@ -73,11 +74,11 @@ def fast_server() -> Iterator[FastServer]:
     with (embedded_postgres.cluster(home) / "pg_hba.conf").open("a", encoding="ascii") as stream:
         stream.write("local all minutier trust\n")
     settings = _FAST | {"unix_socket_directories": str(home / "postgres")}
-    command = embedded_postgres.command(home, 5432)
+    command = embedded_postgres.command(home, 5432, archive=False)
     command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, env=embedded_postgres.environment(), cwd=home / "postgres", stdout=log, stderr=subprocess.STDOUT
+            command, env=environment(), cwd=home / "postgres", stdout=log, stderr=subprocess.STDOUT
         )
     try:
         server = FastServer(home)
