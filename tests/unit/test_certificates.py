@@ -395,3 +395,17 @@ def test_a_pem_file_is_read_whole_or_not_at_all():
     for wrong in (b"", b"text", one + one[:-30], one[:40] + b"!" + one[41:], one.replace(b"CERTIFICATE", b"KEY")):
         with pytest.raises(ValueError, match=r"certificate|base64|padding"):
             certificates.load_pem(wrong)
+
+
+def test_the_base64_of_a_certificate_ends_with_its_padding():
+    names = (f"Padded {'x' * number}" for number in range(60))
+    padded = next(item for item in (issue(name, new_key()) for name in names) if b"=" in encode_pem([item]))
+    pem = encode_pem([padded])
+    assert load_pem(pem) == (padded,)
+    with pytest.raises(ValueError, match="padding"):
+        load_pem(pem.replace(b"\n-----END", b"\nAAAA\n-----END"))
+
+
+def test_a_pem_file_is_its_certificates_one_after_the_other():
+    assert encode_pem([PKI.seal, PKI.root]) == encode_pem([PKI.seal]) + encode_pem([PKI.root])
+    assert encode_pem([PKI.root]) == PKI.root.public_bytes(Encoding.PEM)

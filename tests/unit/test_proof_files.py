@@ -56,6 +56,21 @@ def test_which_file_a_path_is_of(path, kinds):
     assert {kind for kind, holds in found.items() if holds} == ({kinds} if kinds else set())
 
 
+def test_the_evidence_is_about_the_document_the_manifest_and_its_seals():
+    parts = make_full_parts()
+    assert {path for path in proof.bundle_files(parts) if proof.is_member(path)} == {
+        "document/original.pdf", "document/rendition.pdf", "manifest.json", "manifest.json.p7s",
+        "manifest.json.mldsa65.p7s",
+    }  # fmt: skip
+    assert proof.is_member("document/anything")
+    assert not proof.is_member("documents")
+
+
+def test_a_statement_names_its_manifest_in_clear():
+    digest = b"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert proof.statement_mark(b"abc") == b"manifest.json sha256:" + digest
+
+
 def test_the_files_of_each_archive_time_stamp():
     assert proof.renewal_paths(1) == ("path.txt", "token.tst")
     assert proof.renewal_paths(2) == ("renewals/02.path.txt", "renewals/02.tst")
