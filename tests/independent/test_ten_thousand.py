@@ -6,6 +6,8 @@ Each stage is reached once; what was exported at it is then judged by us, and by
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +28,7 @@ from storage.dev_ca import create_development_ca
 from tests.independent.test_exported_proofs import judged, later, questions
 from tests.support.bundle import unpack
 from tests.support.crowd import deposit_crowd
+from tests.support.openssl35 import NoOpenSslError, recent_openssl, system_openssl
 from tests.support.rig import make_rig
 from tests.support.verifiers import NAMES
 
@@ -148,18 +151,48 @@ def test_other_verifiers_accept_them(life, judges, tmp_path):
     assert judged(judges, asked, tmp_path) == {judge: {} for judge in NAMES}
 
 
+def unfolded(life: Life, stage: str, path: Path, folder: Path) -> Path:
+    """Unzip a proof beside the root and the journal key that its reader was given."""
+    (root,) = life.trust[stage].roots
+    (folder / "root.pem").write_bytes(root.public_bytes(Encoding.PEM))
+    (folder / "journal.vkey").write_text(life.trust[stage].journal_keys[0].vkey() + "\n")
+    place = folder / path.stem.replace(" ", "-")
+    for name, data in unpack(path).items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+    return place
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_programs_inside_the_proofs_accept_them(life, stage, tmp_path):
-    (root,) = life.trust[stage].roots
-    (tmp_path / "root.pem").write_bytes(root.public_bytes(Encoding.PEM))
-    (tmp_path / "journal.vkey").write_text(life.trust[stage].journal_keys[0].vkey() + "\n")
     for path in life.proofs[stage]:
-        folder = tmp_path / path.stem.replace(" ", "-")
-        for name, data in unpack(path).items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(data)
+        folder = unfolded(life, stage, path, tmp_path)
         keys = ["--root", "../root.pem", "--journal-key", "../journal.vkey"]
         program = [sys.executable, proof.PROGRAM, *keys, str(path)]
         for call in (["sh", proof.SCRIPT, "../root.pem"], program):
             done = subprocess.run(call, cwd=folder, capture_output=True, text=True, check=False)
             assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+@pytest.mark.parametrize("library", [system_openssl, recent_openssl], ids=["system", "recent"])
+@pytest.mark.parametrize("day", ["today", "2050-01-01"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_script_accepts_them_on_each_openssl_today_and_in_2050(life, stage, day, library, tmp_path):
+    faketime = shutil.which("faketime")
+    if faketime is None:
+        pytest.skip("the command faketime is not installed: the clock cannot be moved")
+    try:
+        openssl = library()
+    except NoOpenSslError as error:
+        pytest.skip(f"no libcrypto of 3.5: {error}")
+    before = [] if day == "today" else [faketime, f"{day} 00:00:00"]
+    folder = unfolded(life, stage, life.proofs[stage][0], tmp_path)
+    done = subprocess.run(
+        [*before, "sh", proof.SCRIPT, "../root.pem", "../journal.vkey"],
+        cwd=folder,
+        env={"PATH": f"{openssl.program.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
