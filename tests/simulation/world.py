@@ -14,7 +14,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from minutier.certificates import load_pem
-from storage import database, journal
+from storage import bootstrap, database, journal
 from storage.archive import Archive
 from storage.bootstrap import require_probed
 from storage.dev_ca import create_development_ca
@@ -128,7 +128,11 @@ def simulated_world() -> Iterator[World]:
     """Make a world with a server of its own; nothing of it is left afterwards."""
     folder = memory_folder()
     # The archive refuses a server that forgets at a power loss: here that is meant.
-    with mock.patch.object(database, "check", lambda connection: None), fast_server() as server:
+    with (
+        mock.patch.object(database, "check", lambda connection: None),
+        mock.patch.object(bootstrap, "check", lambda connection: None),
+        fast_server() as server,
+    ):
         try:
             world = World(server, folder)
             try:
