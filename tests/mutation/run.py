@@ -32,7 +32,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "algorithm_dates": ("test_algorithm_dates",),
     "algorithms": ("test_algorithms",),
     "canonical": ("test_canonical",),
-    "certificates": ("test_certificates",),
+    "certificates": ("test_certificates", "test_ocsp"),
     "issuance": ("test_certificates",),
     "ocsp": ("test_ocsp",),
     "revocation": ("test_revocation_data", "test_ocsp", "test_certificates", "test_timestamp"),

@@ -275,3 +275,44 @@ def test_no_critical_extension_is_overlooked():
                     load_ocsp(data)
             else:
                 assert load_ocsp(data).statuses
+
+
+def test_a_request_is_that_of_another_library():
+    asked = library.OCSPRequestBuilder().add_certificate(PKI.tsa, PKI.root, hashes.SHA1()).build()
+    assert build_request(PKI.tsa, PKI.root) == asked.public_bytes(Encoding.DER)
+
+
+def test_an_answer_keeps_its_bytes():
+    assert load_ocsp(by_root()).encoded == by_root()
+
+
+def rewritten(change=lambda body: body, algorithm_tag=der.SEQUENCE) -> bytes:
+    """Give an answer whose fields were changed; its signature no longer verifies, and is not looked at."""
+    status, carried = der.read(by_root()).children()
+    kind, octets = der.read(carried.content).children()
+    body, algorithm, signature = der.read(octets.as_octets()).children()
+    fields = change([item.encoded for item in body.children()])
+    basic = der.sequence(der.sequence(*fields), algorithm.retagged(algorithm_tag).encoded, signature.encoded)
+    return der.sequence(status.encoded, der.context(0, der.sequence(kind.encoded, der.octets(basic))))
+
+
+ODD_EXTENSION = der.context(1, der.sequence(der.sequence(der.integer(1), der.octets(b""))))
+OTHER_FORMS = {
+    "version-written": (lambda body: [der.context(0, der.integer(0)), *body], "version 1 is the default"),
+    "responder-named-in-a-third-way": (lambda body: [der.tlv(0xA3, der.octets(b"key")), *body[1:]], "."),
+    "statuses-in-a-set": (lambda body: [*body[:2], der.read(body[2]).retagged(der.SET).encoded], "."),
+    "extension-without-name": (lambda body: [*body, ODD_EXTENSION], "."),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMS)
+def test_each_field_of_an_answer_has_its_tag(name):
+    change, why = OTHER_FORMS[name]
+    assert load_ocsp(rewritten()).statuses
+    with pytest.raises(ValueError, match=why):
+        load_ocsp(rewritten(change))
+
+
+def test_a_signature_algorithm_is_a_sequence():
+    with pytest.raises(der.DerError):
+        load_ocsp(rewritten(algorithm_tag=der.SET))

@@ -174,3 +174,19 @@ def test_a_key_that_may_not_sign_seals_nothing():
     assert refusal(MANIFEST, seal(MANIFEST, odd_signer(signs=False), NOW)) == "SEAL_PURPOSE"
     check_seal(MANIFEST, seal(MANIFEST, odd_signer(signs=False, non_repudiation=True), NOW), [PKI.root], NOW)
     check_seal(MANIFEST, seal(MANIFEST, odd_signer(), NOW), [PKI.root], NOW)
+
+
+def test_an_authority_seals_nothing():
+    assert refusal(MANIFEST, seal(MANIFEST, odd_signer(ca=True, non_repudiation=True), NOW)) == "SEAL_PURPOSE"
+
+
+def test_clocks_may_differ_by_five_minutes():
+    last = NOW + timedelta(minutes=5)
+    assert check_seal(MANIFEST, seal(MANIFEST, PKI.signer, last), [PKI.root], NOW).signing_time == last
+    assert refusal(MANIFEST, seal(MANIFEST, PKI.signer, last + timedelta(seconds=1))) == "SEAL_TIME"
+
+
+def test_a_seal_that_is_only_read_is_refused_by_the_same_codes():
+    with pytest.raises(IntegrityFailureError) as caught:
+        inspect_seal(b"another", seal(MANIFEST, PKI.signer, NOW))
+    assert well_said(caught.value) == "SEAL_DIGEST"
