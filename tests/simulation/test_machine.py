@@ -121,7 +121,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def sweep_all(self):
         report = sweep(self.world.archive, budget=timedelta(minutes=1))
-        assert report.verdict == "clean"
+        assert report.verdict == "clean", report
 
     @rule(hours=st.sampled_from((1, 25, 8 * 24)))
     def time_passes(self, hours):

@@ -73,6 +73,10 @@ class World:
         self.right_clocks()
         # Sweeps and collectors have nothing to look for of the cases before.
         self.watch.execute("DELETE FROM replica_copy")
+        self.watch.execute(
+            "INSERT INTO proof_check (archive_id, checked_at, code) SELECT archive_id, '2200-01-01', '' FROM deposit"
+            " ON CONFLICT (archive_id) DO UPDATE SET checked_at = EXCLUDED.checked_at, code = ''"
+        )
         for store in self.stores:
             store._entries.clear()
         for folder in (self.archive.spool, self.archive.quarantine, self.archive.settings.home / "keys" / "documents"):
