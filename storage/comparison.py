@@ -56,7 +56,7 @@ class TableComparison:
     @property
     def same(self) -> bool:
         """Say whether every row is the same on both sides."""
-        return self.rows == self.equal and not self.extra
+        return self.rows == self.equal and not self.extra and not self.later
 
 
 @dataclass(frozen=True, slots=True)
