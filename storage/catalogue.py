@@ -22,6 +22,7 @@ from storage.database import Connection
 STATES = ("RECEIVED", "SCREENED", "RENDERED", "SEALED", "STAMPED", "STORED", "COMMITTED", "LOCKED", "ARCHIVED")
 COMMITTED_STATES = ("COMMITTED", "LOCKED", "ARCHIVED")
 ENDED_STATES = ("REFUSED", "ABANDONED")
+_FINAL_STATES = (*ENDED_STATES, "ARCHIVED")
 _EVENTS = {state: Event(f"deposit:{state.lower()}") for state in (*STATES, *ENDED_STATES)}
 
 
@@ -120,7 +121,8 @@ def advance(
 ) -> Deposit:
     """Move a deposit from the state it was read in to `state` (compare-and-swap), journal it, give it as it stands now.
 
-    One that began again meanwhile may stand at the same state: its seal is another one, or is not there yet.
+    One that began again meanwhile may stand at the same state: its seal is another one, or is not there yet. Nothing
+    leaves a final state (REFUSED, ABANDONED, ARCHIVED).
     Raises ServiceUnavailableError (`STATE_MOVED`) when another worker moved it first: read again and go on from there.
     """
     values = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in columns.items()}
@@ -129,7 +131,8 @@ def advance(
         "UPDATE deposit SET {} WHERE archive_id = %s AND state = %s AND seal IS NOT DISTINCT FROM %s RETURNING *"
     ).format(settings)
     known = (deposit.archive_id, deposit.state, deposit.seal)
-    row = connection.execute(query, (state, *values.values(), *known)).fetchone()
+    final = deposit.state in _FINAL_STATES
+    row = None if final else connection.execute(query, (state, *values.values(), *known)).fetchone()
     if row is None:
         raise _moved()
     journal.append(connection, _EVENTS[state], at, archive_id=deposit.archive_id, safe=deposit.safe, details=details)
@@ -154,6 +157,8 @@ def advance_all(
     ).format(settings)
     ids, before = [deposit.archive_id for deposit, _ in deposits], {deposit.state for deposit, _ in deposits}
     seals = [deposit.seal for deposit, _ in deposits]
+    if before & {*_FINAL_STATES}:
+        raise _moved()
     done = connection.execute(query, (state, *columns.values(), ids, seals, before.pop()))
     if before or done.rowcount != len(ids):
         raise _moved()

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from minutier.errors import PolicyRefusedError, ServiceUnavailableError
 from minutier.events import Event
+from minutier.identifiers import is_archive_id
 from storage import catalogue, journal
 from storage.archive import Archive
 from storage.batches import EVIDENCE, STAGING
@@ -65,7 +66,7 @@ def _candidates(archive: Archive, store: ObjectStore) -> Iterator[tuple[_Owner, 
     for folder in (*safes, EVIDENCE):
         for key, group in groupby(store.list_objects(f"{folder}/"), lambda version: version.key):
             versions, owner_id = list(group), key.split("/")[1]
-            if len(versions) > 1 or owner_id in ended:
+            if is_archive_id(owner_id) and (len(versions) > 1 or owner_id in ended):
                 token = folder == EVIDENCE
                 yield _Owner(owner_id, f"{'batch' if token else 'deposit'} {owner_id}", token), versions
 
@@ -90,15 +91,24 @@ def _collect(archive: Archive, store: ObjectStore, owner: _Owner, versions: list
     try:
         with archive.database.exclusive(owner.lock):
             for version in _unclaimed(archive, store, owner, versions):
-                lock = store.lock_state(version.key, version.version_id)
-                if not lock.legal_hold and (lock.retain_until is None or lock.retain_until < archive.clock()):
-                    store.delete_version(version.key, version.version_id)
-                    _journal_stray(archive, store, version)
-                    dropped += 1
+                dropped += _drop(archive, store, version)
     except ServiceUnavailableError as error:
         if error.code != "BUSY":
             raise
     return dropped
+
+
+def _drop(archive: Archive, store: ObjectStore, version: ObjectVersion) -> bool:
+    """Delete a version whose short lock has ended; False where it stays, be it that the store does not let it go."""
+    try:
+        lock = store.lock_state(version.key, version.version_id)
+        if lock.legal_hold or (lock.retain_until is not None and lock.retain_until >= archive.clock()):
+            return False
+        store.delete_version(version.key, version.version_id)
+    except (PolicyRefusedError, KeyError):
+        return False
+    _journal_stray(archive, store, version)
+    return True
 
 
 def _unclaimed(
@@ -138,7 +148,11 @@ def clean_spool(archive: Archive) -> int:
     for folder in archive.spool.iterdir() if archive.spool.exists() else ():
         if folder.name == STAGING:
             continue
-        if archive.clock().timestamp() - folder.stat().st_mtime <= timedelta(days=1).total_seconds():
+        try:
+            age = archive.clock().timestamp() - folder.stat().st_mtime
+        except FileNotFoundError:
+            continue  # its deposit has just ended
+        if age <= timedelta(days=1).total_seconds():
             continue
         with archive.database.transaction() as connection:
             state = catalogue.state_of(connection, folder.name)

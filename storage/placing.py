@@ -12,7 +12,8 @@ from storage.catalogue import Copy, StoredObject
 from storage.ports import ObjectStore, ObjectVersion
 
 _SMALL_MARGIN = timedelta(days=1)
-_BELIEVED = timedelta(hours=1)
+BELIEVED = timedelta(hours=1)
+"""How long a copy that was read back is taken to be there still."""
 
 
 def place(
@@ -90,7 +91,7 @@ def require_there(archive: Archive, item: StoredObject, copy: Copy) -> None:
     """
     replica = archive.replica(copy.replica)
     found = [version for version in replica.versions(item.key) if version.version_id == copy.version_id]
-    recent = archive.clock() - copy.checked_at < _BELIEVED
+    recent = archive.clock() - copy.checked_at < BELIEVED
     if not found or found[0].size != item.size or not (recent or matches(replica, found[0], item)):
         raise IntegrityFailureError(
             "COPY_DAMAGED",

@@ -214,9 +214,12 @@ def _record(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: 
                 record(connection, archive_id, delivery.safe, delivery.blind)
             return catalogue.get(connection, archive_id)
     except UniqueViolation:
-        # Another worker inserted the same reference between our look and our insert: look again, once, for good.
+        # Another worker inserted the same reference between our look and our insert: look again, once, for good;
+        # or from the start, where that deposit has ended meanwhile.
         with archive.database.transaction() as connection:
             known = catalogue.find_by_reference(connection, delivery.safe, delivery.reference)[0]
+        if known.state in catalogue.ENDED_STATES:
+            return _record(archive, delivery, archive_id, fingerprint)
         same = (known.sha256, known.sha3_512) == (fingerprint.sha256, fingerprint.sha3_512)
         return _same_or_conflict(archive, delivery, known, archive_id, fingerprint, same=same)
 
@@ -227,7 +230,10 @@ def _same_or_conflict(
     if same:
         if known.reached("RECEIVED") and not known.reached("STORED"):
             _mend_spool(archive, known, archive_id, fingerprint)
-            return current(archive, known.archive_id)
+            found = current(archive, known.archive_id)
+            # Ended since it was found: these bytes are a new delivery.
+            ended = found.state in catalogue.ENDED_STATES
+            return _record(archive, delivery, archive_id, fingerprint) if ended else found
         return known
     conflict = RefusedDocumentError(
         "REFERENCE_CONFLICT",
@@ -247,7 +253,8 @@ def _mend_spool(archive: Archive, known: Deposit, archive_id: str, fingerprint: 
         return
     with archive.database.exclusive(f"deposit {known.archive_id}"):
         deposit = current(archive, known.archive_id)
-        if deposit.reached("STORED") or deposit.state == "REFUSED" or _spool_whole(archive, deposit, fingerprint):
+        ended = deposit.state in catalogue.ENDED_STATES
+        if ended or deposit.reached("STORED") or _spool_whole(archive, deposit, fingerprint):
             return
         folder = archive.spool / known.archive_id
         remove(folder)

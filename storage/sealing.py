@@ -88,6 +88,8 @@ def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     with archive.database.transaction() as connection:
         waiting = catalogue.get_all(connection, archive_ids)
     waiting = with_standing_seals(archive, [deposit for deposit in waiting if deposit.state == "SEALED"])
+    # Again: another worker may have abandoned one, or carried it on, before it was this one's turn to seal it.
+    waiting = [deposit for deposit in waiting if deposit.state == "SEALED"]
     if not waiting:
         return None
     if archive.dates.ended([_TREE_HASH], archive.clock()):

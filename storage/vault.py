@@ -26,7 +26,7 @@ from storage.catalogue import Deposit, StoredObject
 from storage.database import Connection
 from storage.files import remove
 from storage.keys import encrypt_file, spool_altered
-from storage.placing import fingerprint_of, lock_version, place, require_there
+from storage.placing import BELIEVED, fingerprint_of, lock_version, place, require_there
 from storage.reception import SPOOL_NAMES, do_step
 
 _Found = TypeVar("_Found")
@@ -70,14 +70,18 @@ def commit_deposits(archive: Archive, archive_ids: Sequence[str]) -> list[Deposi
     """Commit the STORED ones of these deposits, states and journal entries in one transaction, then number the journal.
 
     They are then part of the archive. One that lacks a copy stays STORED and hinders no other: IntegrityFailureError
-    (`COPY_MISSING`) names it, once the others are committed.
+    (`COPY_MISSING`, `COPY_DAMAGED`) names it, once the others are committed.
     """
     with archive.database.transaction() as connection:
         stored = [each for each in catalogue.get_all(connection, archive_ids) if each.state == "STORED"]
-        whole, trouble = _each(stored, lambda deposit: _commitment(archive, connection, deposit))
+    there, gone = _each(stored, lambda deposit: _require_staged(archive, deposit))
+    with archive.database.transaction() as connection:
+        whole, trouble = _each(
+            (deposit for deposit, _ in there), lambda deposit: _commitment(archive, connection, deposit)
+        )
         if whole:
             catalogue.advance_all(connection, whole, "COMMITTED", archive.clock())
-    return _numbered(archive, archive_ids, trouble)
+    return _numbered(archive, archive_ids, gone or trouble)
 
 
 def _each(
@@ -91,6 +95,29 @@ def _each(
         except IntegrityFailureError as error:
             trouble.append(error)
     return found, trouble[0] if trouble else None
+
+
+def _require_staged(archive: Archive, deposit: Deposit) -> None:
+    """Refuse to commit by its rows alone what was read back long ago: its short locks may have ended since."""
+    with archive.database.transaction() as connection:
+        owners = [deposit.archive_id, *filter(None, [deposit.token_id])]
+        pairs = [
+            (catalogue.objects(connection, owner)[copy.role], copy)
+            for owner in owners
+            for copy in catalogue.copies(connection, owner)
+        ]
+    for item, copy in pairs:
+        if archive.clock() - copy.checked_at < BELIEVED:
+            continue
+        try:
+            require_there(archive, item, copy)
+        except IntegrityFailureError as error:
+            raise IntegrityFailureError(
+                error.code,
+                error.message,
+                remedy="Run `minutier sweep`, which mends it from the other replica, then the same command again."
+                f" Where no replica has it: `minutier abandon {deposit.archive_id} --reason …`, then send it again.",
+            ) from error
 
 
 def _commitment(archive: Archive, connection: Connection, deposit: Deposit) -> dict[str, str | int]:

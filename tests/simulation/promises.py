@@ -8,7 +8,8 @@ P2  A deposit without attestation can be completed, or abandoned and sent again,
     catalogue entry points to is not held, is locked for the staging period at most by the clock that the archive had,
     and is gone after the collector's first visit past that date.
 P3  One delivery = one live entry = one reception, one commit and one attestation in the journal, however many times it
-    is sent; the attestation is the same bytes each time; the journal's chain fits.
+    is sent; the attestation is the same bytes each time; nothing follows a refusal or an abandonment in the journal;
+    its chain fits.
 """
 
 from __future__ import annotations
@@ -149,6 +150,9 @@ def _told_once(facts: Facts) -> Iterator[str]:
         for name in ("committed", "locked", "archived", "abandoned"):
             if events[f"deposit:{name}"] > 1:
                 yield f"P3 {name} {events[f'deposit:{name}']} times"
+        told = [each["event"] for each in facts.events[archive_id] if each["event"].startswith("deposit:")]
+        if any(event in ("deposit:abandoned", "deposit:refused") for event in told[:-1]):
+            yield f"P3 the journal goes on after the end of a deposit: {told[-1]}"
         reached = row["state"] in catalogue.STATES and catalogue.STATES.index(row["state"])
         for name in ("stamped", "committed", "locked", "archived"):
             if (

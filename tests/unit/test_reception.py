@@ -9,6 +9,7 @@ from psycopg.errors import UniqueViolation
 
 from minutier.errors import BadInputError, IntegrityFailureError, RefusedDocumentError, ServiceUnavailableError
 from storage import catalogue, reception
+from storage.abandoning import abandon
 from storage.reception import Delivery, current, parse_expected, receive, refuse, refuse_deposit
 from storage.sealing import seal_deposit, stamp_batch
 from tests.support.rig import carry, pass_screening
@@ -57,6 +58,42 @@ def test_a_rival_that_inserts_between_look_and_insert_wins(rig, monkeypatch):
     monkeypatch.setattr(catalogue, "find_by_reference", blind_at_first)
     assert rig.deliver(DATA) == rival
     assert len(looks) == 2
+
+
+@pytest.mark.parametrize("data", [DATA, b"%PDF-1.7 corrected"])
+def test_a_rival_that_has_ended_when_it_is_looked_at_makes_room(rig, monkeypatch, data):
+    rival = rig.deliver(DATA)
+    real, looks = catalogue.find_by_reference, []
+
+    def ended_meanwhile(connection, safe, reference):
+        looks.append(reference)
+        if len(looks) == 2:
+            abandon(rig.archive, rival.archive_id, "given up")
+        return [] if len(looks) == 1 else real(connection, safe, reference)
+
+    monkeypatch.setattr(catalogue, "find_by_reference", ended_meanwhile)
+    found = rig.deliver(data)
+    assert (found.state, found.archive_id != rival.archive_id) == ("RECEIVED", True)
+    assert current(rig.archive, rival.archive_id).state == "ABANDONED"
+    assert rig.archive.spooled(found.archive_id, "original").read_bytes() == data
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_deposit_abandoned_while_its_spool_is_mended_is_not_brought_back(rig, monkeypatch, looks):
+    first, seen, real = rig.deliver(DATA), [], reception._spool_whole
+    rig.archive.spooled(first.archive_id, "original").unlink()
+
+    def rival(archive, deposit, fingerprint):
+        seen.append(deposit)
+        if len(seen) == 1:
+            abandon(archive, first.archive_id, "given up")
+        return real(archive, deposit, fingerprint) if looks == 1 else True
+
+    monkeypatch.setattr(reception, "_spool_whole", rival)
+    again = rig.deliver(DATA)
+    assert (again.state, again.archive_id != first.archive_id) == ("RECEIVED", True)
+    assert current(rig.archive, first.archive_id).state == "ABANDONED"
+    assert rig.archive.spooled(again.archive_id, "original").read_bytes() == DATA
 
 
 def test_other_content_under_a_live_reference_is_refused_and_kept(rig):

@@ -10,6 +10,8 @@ from minutier.errors import IntegrityFailureError, ServiceUnavailableError
 from minutier.evidence import check_record
 from minutier.seal import check_seal
 from minutier.timestamp import check_token, inspect_token
+from storage import catalogue, sealing
+from storage.abandoning import abandon
 from storage.evidence_store import members, record_of
 from storage.reception import current
 from storage.sealing import seal_deposit, stamp_batch
@@ -54,6 +56,37 @@ def test_one_token_serves_the_batch_and_each_record_stands_alone(rig):
         (row,) = connection.execute("SELECT * FROM token").fetchall()
     assert bytes(row["token"]) == token
     check_token(token, bytes(row["root"]), rig.archive.roots)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_was_abandoned_while_its_seal_was_looked_at_stays_abandoned(rig, monkeypatch, others):
+    ids = sealed(rig, 1 + others)
+
+    def rival(archive, waiting):
+        abandon(archive, ids[0], "given up")
+        return [current(archive, deposit.archive_id) for deposit in waiting]
+
+    monkeypatch.setattr(sealing, "with_standing_seals", rival)
+    assert (stamp_batch(rig.archive, ids) is None) == (not others)
+    assert [current(rig.archive, each).state for each in ids] == ["ABANDONED", "STAMPED"][: 1 + others]
+
+
+def test_nothing_leaves_a_final_state(rig):
+    archived = rig.deposit()
+    abandoned = abandon(rig.archive, sealed(rig, 1)[0], "given up")
+    refused = rig.deliver(b"other", "R-1")
+    assert refused.state == "REFUSED"
+    for deposit in (archived, abandoned, refused):
+        for move in (
+            lambda connection, found: catalogue.advance(connection, found, "STAMPED", rig.clock()),
+            lambda connection, found: catalogue.advance_all(connection, [(found, {})], "STAMPED", rig.clock()),
+        ):
+            with (
+                pytest.raises(ServiceUnavailableError, match="moved"),
+                rig.archive.database.transaction() as connection,
+            ):
+                move(connection, deposit)
+        assert current(rig.archive, deposit.archive_id).state == deposit.state
 
 
 def test_nothing_waiting_asks_no_token(rig):

@@ -2,10 +2,11 @@
 
 import os
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from minutier.errors import IntegrityFailureError, RefusedDocumentError, ServiceUnavailableError
+from minutier.errors import IntegrityFailureError, PolicyRefusedError, RefusedDocumentError, ServiceUnavailableError
 from storage import catalogue, journal, reading, reception, sweep, vault
 from storage.abandoning import abandon
 from storage.batches import STAGING
@@ -311,6 +312,53 @@ def test_a_twin_of_a_batch_file_goes_and_the_one_that_counts_stays(rig):
     rig.clock.advance(86400)
     assert collect_strays(rig.archive) == 1
     assert store.versions(key) == [kept]
+
+
+def test_a_folder_of_tokens_that_is_none_hinders_no_other(rig):
+    token = rig.deposit().token_id
+    store, stray = rig.stores[0], rig.folder / "stray"
+    stray.write_bytes(b"an earlier attempt")
+    for key in ("_evidence/0-odd/batch.json", f"_evidence/{token}/batch.json"):
+        store.put(key, stray, rig.clock() + HOUR)
+        store.put(key, stray, rig.clock() + HOUR)
+    rig.clock.advance(86400)
+    assert collect_strays(rig.archive) == 2
+    assert len(store.versions("_evidence/0-odd/batch.json")) == 2
+
+
+@pytest.mark.parametrize("error", [PolicyRefusedError("STORE_REFUSED", "no", remedy=""), KeyError("gone")])
+def test_a_version_that_the_store_never_lets_go_hinders_no_other(rig, monkeypatch, error):
+    deposit = rig.deposit()
+    store, key, _ = version_of(rig, deposit, "original", 0)
+    stray = rig.folder / "stray"
+    stray.write_bytes(b"an earlier attempt")
+    planted = [store.put(key, stray, rig.clock() + HOUR).version_id for _ in range(3)]
+    real = store.delete_version
+
+    def stubborn(key, version_id):
+        if version_id == stuck:
+            raise error
+        real(key, version_id)
+
+    order = [version.version_id for version in store.list_objects("demo/") if version.version_id in planted]
+    stuck = order[0]
+    monkeypatch.setattr(store, "delete_version", stubborn)
+    rig.clock.advance(86400)
+    assert collect_strays(rig.archive) == 2
+    assert {version.version_id for version in store.versions(key)} & {*planted} == {stuck}
+    assert events(rig).count("stray:deleted") == 2
+
+
+def test_a_spool_folder_that_goes_while_it_is_looked_at_hinders_no_other(rig, monkeypatch):
+    ended = rig.deposit()
+    left = rig.archive.spool / ended.archive_id
+    left.mkdir()
+    old = rig.clock().timestamp() - 2 * 86400
+    os.utime(left, (old, old))
+    gone, real = rig.archive.spool / "gone", Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter([gone, *real(path)]))
+    assert clean_spool(rig.archive) == 1
+    assert not left.exists()
 
 
 def test_a_journal_cut_short_of_its_last_checkpoint_is_found(rig):

@@ -10,7 +10,9 @@ import pytest
 from minutier.errors import IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
 from minutier.seal import check_seal
 from storage import catalogue, journal, seam, vault
+from storage.abandoning import abandon
 from storage.ports import LockState
+from storage.reception import current
 from storage.sealing import seal_deposit, stamp_batch
 from storage.sweep import sweep
 from tests.support.rig import carry, pass_screening
@@ -235,6 +237,25 @@ def test_a_rendition_of_a_rival_run_cannot_slip_under_the_seal(rig):
         with pytest.raises(ServiceUnavailableError) as caught:
             seal_deposit(rig.archive, deposit.archive_id, {})
     assert caught.value.code == "BUSY"
+
+
+@pytest.mark.parametrize("lost", ["document", "batch"])
+def test_what_was_stored_and_is_gone_is_not_committed_and_can_be_abandoned_and_sent_again(rig, lost):
+    ids = [stamped(rig, "R-1"), stamped(rig, "R-2")]
+    for archive_id in ids:
+        vault.store_deposit(rig.archive, archive_id)
+    rig.clock.advance(8 * 86400)
+    for store in rig.stores:
+        owner = current(rig.archive, ids[0]).token_id if lost == "batch" else ids[0]
+        for key in [key for key in store._entries if owner in key]:
+            del store._entries[key]
+    with pytest.raises(IntegrityFailureError) as caught:
+        vault.commit_deposits(rig.archive, ids)
+    assert caught.value.code == "COPY_DAMAGED"
+    assert f"minutier abandon {ids[0]}" in caught.value.remedy
+    assert [current(rig.archive, each).state for each in ids] == ["STORED", "COMMITTED"]
+    assert abandon(rig.archive, ids[0], "its copies are gone").state == "ABANDONED"
+    assert rig.deposit(reference="R-1").state == "ARCHIVED"
 
 
 @pytest.mark.parametrize("hours", [0, 3])
