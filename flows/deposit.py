@@ -96,7 +96,7 @@ def final_state(
     sentence = f"{archived} archived, {refused} refused, {waiting} waiting"
     if abandoned:
         sentence += f", {abandoned} abandoned"
-    if waiting and isinstance(no_token, ServiceUnavailableError):
+    if waiting and isinstance(no_token, ServiceUnavailableError) and no_token.code.startswith(("TSA_", "TOKEN_")):
         # A name of its own on the pages. The error goes with it, for the command line.
         message = f"{sentence} for a time-stamp, not archived yet. {no_token.message} It is taken up again by itself."
         return Failed(name="WaitingForTimestamp", message=message, data=no_token)

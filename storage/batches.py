@@ -122,13 +122,17 @@ def _put(archive: Archive, token_id: str, role: str, key: str, data: bytes) -> N
 def lock_batch(archive: Archive, token_id: str | None, least: datetime | None = None) -> None:
     """Lock the files of a token to the longest term of the documents that rest on it, with the legal hold.
 
-    With `least`, nothing is done where they are locked as long as that already.
+    With `least`, the term of a document that was just committed, only committed ones count, and nothing is done where
+    they are locked as long as that already.
     """
     if token_id is None or (least is not None and _locked_to(archive, token_id, least)):
         return
     with archive.database.exclusive(f"batch {token_id}", wait=True):
         with archive.database.transaction() as connection:
-            term, items = _term(connection, token_id), catalogue.objects(connection, token_id)
+            term, items = (
+                _term(connection, token_id, committed=least is not None),
+                catalogue.objects(connection, token_id),
+            )
             copies = catalogue.copies(connection, token_id)
         if term is None:
             return
@@ -169,13 +173,16 @@ def _has_leaves(connection: Connection, token_id: str) -> bool:
     return row is not None and bool(row["known"])
 
 
-def _term(connection: Connection, token_id: str) -> datetime | None:
-    """Give the end of the longest class among the documents that a token dates, directly or by renewing their token."""
+def _term(connection: Connection, token_id: str, *, committed: bool) -> datetime | None:
+    """Give the end of the longest class among the documents that a token dates, directly or by renewing their token.
+
+    With `committed`, of those alone that are part of the archive: another may be abandoned yet, and lock nothing long.
+    """
     row = connection.execute(
         "WITH RECURSIVE renewed AS (SELECT %s::uuid AS token_id UNION"
         " SELECT r.token_id FROM token_renewal r JOIN renewed ON r.by_token = renewed.token_id)"
         " SELECT max(d.retain_until) AS term FROM renewed JOIN evidence_chain c USING (token_id)"
-        " JOIN deposit d USING (archive_id)",
-        (token_id,),
+        " JOIN deposit d USING (archive_id) WHERE NOT %s OR d.state = ANY(%s)",
+        (token_id, committed, list(catalogue.COMMITTED_STATES)),
     ).fetchone()
     return row["term"] if row else None

@@ -159,6 +159,10 @@ def advance_all(
     seals = [deposit.seal for deposit, _ in deposits]
     if before & {*_FINAL_STATES}:
         raise _moved()
+    # In one order, so that two workers with the same deposits wait for each other and never in a circle.
+    connection.execute(
+        "SELECT 1 FROM deposit WHERE archive_id = ANY(%s::uuid[]) ORDER BY archive_id FOR UPDATE", (ids,)
+    )
     done = connection.execute(query, (state, *columns.values(), ids, seals, before.pop()))
     if before or done.rowcount != len(ids):
         raise _moved()

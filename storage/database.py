@@ -10,6 +10,7 @@ from importlib import resources
 from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg import errors
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -20,11 +21,18 @@ from storage.seam import crossing
 Connection = psycopg.Connection[DictRow]
 
 _IDLE_SECONDS = 1.0
+_TURNS = (errors.DeadlockDetected, errors.LockNotAvailable, errors.SerializationFailure)
+# Told by the server before it closes the connection; psycopg counts them among internal errors.
+_CUT = (errors.IdleInTransactionSessionTimeout, errors.TransactionTimeout)
+_TRANSACTION_TIMEOUT_SINCE = 170000
 _MIGRATION_LOCK = 0x6D696E7574696572  # "minutier"
 
 
 class Database:
-    """A pool of connections; errors of the server become `ServiceUnavailableError` (code `DATABASE_DOWN`)."""
+    """A pool of connections; errors of the server become `ServiceUnavailableError`.
+
+    Its code is `DATABASE_DOWN`, or `BUSY` where the server gave another session its turn first.
+    """
 
     def __init__(self, url: str, *, size: int = 16, timeout: float = 10.0) -> None:
         self._url = url
@@ -37,6 +45,7 @@ class Database:
             open=False,
             kwargs={"row_factory": dict_row, "connect_timeout": 5, "application_name": "minutier"},
             check=self._check,
+            configure=_configure,
         )
 
     def open(self) -> None:
@@ -72,7 +81,16 @@ class Database:
                 with crossing("database", "commit"):
                     block.close()
             self._used[connection] = time.monotonic()
-        except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except _TURNS as error:
+            raise ServiceUnavailableError(
+                "BUSY",
+                "Another worker was at the same rows of the database.",
+                remedy="Nothing is lost. Run the same command again in a moment.",
+            ) from error
+        except PoolTimeout as error:
+            seconds = f"{self._pool.timeout:g} s"
+            raise _down(error, f"no connection was free within {seconds}, or none could be made") from error
+        except (*_CUT, psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise _down(error) from error
 
     @contextmanager
@@ -108,6 +126,18 @@ class Database:
                 connection.execute("INSERT INTO schema_migration (name, sha256) VALUES (%s, %s)", (name, digest))
 
 
+def _configure(connection: Connection) -> None:
+    """Settle what the transactions rest on, whatever the server or the role says: a step holds its lock for as long
+    as it lasts, and a compare-and-swap sees what others committed.
+    """
+    settings = {"idle_in_transaction_session_timeout": "0", "default_transaction_isolation": "read committed"}
+    if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
+        settings["transaction_timeout"] = "0"
+    for name, value in settings.items():
+        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+    connection.commit()
+
+
 def lock(connection: Connection, name: str, *, wait: bool = False) -> None:
     """Take the advisory lock called `name` for the transaction of `connection`: released at its end or its death.
 
@@ -130,8 +160,8 @@ def _migrations() -> list[tuple[str, str]]:
     return [(entry.name, entry.read_text(encoding="utf-8")) for entry in files]
 
 
-def _down(error: Exception) -> ServiceUnavailableError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+def _down(error: Exception, reason: str = "") -> ServiceUnavailableError:
+    reason = reason or (str(error).splitlines() or [type(error).__name__])[0]
     return ServiceUnavailableError(
         "DATABASE_DOWN",
         f"The database does not answer ({reason}).",

@@ -198,6 +198,7 @@ def a_state_is_swapped_without_comparing(stack: ExitStack) -> None:
 
     _replace(stack, advance, blind)
     _replace(stack, advance_all, blind_all)
+    stack.enter_context(mock.patch.object(catalogue, "_FINAL_STATES", ()))
 
 
 @_planted(Look(("rival:unlocked",), ("write",)))

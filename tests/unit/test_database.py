@@ -27,6 +27,52 @@ def test_a_connection_cut_in_the_middle_is_a_service_that_is_down(rig):
         assert connection.execute("SELECT 1 AS one").fetchone() == {"one": 1}
 
 
+def test_settings_of_the_server_do_not_cut_or_isolate_a_transaction(rig):
+    url = rig.archive.settings.database_url
+    strange = {"idle_in_transaction_session_timeout": "1", "default_transaction_isolation": "serializable"}
+    with psycopg.connect(url, autocommit=True) as other:
+        if other.info.server_version >= 170000:
+            strange["transaction_timeout"] = "2s"
+        name = other.info.dbname
+        for key, value in strange.items():
+            other.execute(f"ALTER DATABASE \"{name}\" SET {key} = '{value}'".encode())
+        try:
+            database = Database(url)
+            database.open()
+            with database.transaction() as connection:
+                found = {key: connection.execute(f"SHOW {key}".encode()).fetchone()[key] for key in strange}
+            database.close()
+        finally:
+            for key in strange:
+                other.execute(f'ALTER DATABASE "{name}" RESET {key}'.encode())
+    assert found == dict.fromkeys(strange, "0") | {"default_transaction_isolation": "read committed"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (psycopg.errors.DeadlockDetected("deadlock"), "BUSY"),
+        (psycopg.errors.LockNotAvailable("lock"), "BUSY"),
+        (psycopg.errors.SerializationFailure("serial"), "BUSY"),
+        (psycopg.errors.IdleInTransactionSessionTimeout("idle"), "DATABASE_DOWN"),
+        (psycopg.errors.TransactionTimeout("late"), "DATABASE_DOWN"),
+    ],
+)
+def test_what_the_server_says_of_a_transaction_it_ended_is_told_apart(rig, error, code):
+    with pytest.raises(ServiceUnavailableError) as caught, rig.archive.database.transaction():
+        raise error
+    assert caught.value.code == code
+
+
+def test_a_pool_that_has_no_connection_left_says_so(rig):
+    small = Database(rig.archive.settings.database_url, size=1, timeout=0.2)
+    small.open()
+    with small.transaction(), pytest.raises(ServiceUnavailableError) as caught, small.transaction():
+        pytest.fail("two connections of one")
+    small.close()
+    assert (caught.value.code, "free" in caught.value.message) == ("DATABASE_DOWN", True)
+
+
 def test_opening_twice_applies_the_schema_once(rig):
     second = Database(rig.archive.settings.database_url)
     second.open()

@@ -79,6 +79,17 @@ def test_a_run_that_meets_what_was_abandoned_waits_for_nothing():
     assert (both.name, both.message) == ("Archived", "2 archived, 0 refused, 0 waiting, 1 abandoned")
 
 
+@pytest.mark.parametrize(("code", "named"), [("TSA_DOWN", True), ("TOKEN_OLD", True), ("DATABASE_DOWN", False)])
+def test_only_a_time_stamp_that_lacks_is_waited_for(code, named):
+    error = ServiceUnavailableError(code, "Not now.", remedy="")
+    if named:
+        assert final_state({"SEALED": 1}, None, no_token=error).name == "WaitingForTimestamp"
+    else:
+        with pytest.raises(ServiceUnavailableError) as caught:
+            final_state({"SEALED": 1}, None, no_token=error)
+        assert caught.value is error
+
+
 def test_what_is_in_the_archive_or_was_refused_is_not_abandoned(rig):
     archived, refused = rig.deposit(b"one", "R-1").archive_id, rig.deliver(b"two", "R-2")
     refuse_deposit(rig.archive, refused, RefusedDocumentError("DAMAGED", "Cut.", "Tronqué."))
@@ -100,7 +111,8 @@ def test_a_reason_is_one_line(rig, reason):
     assert current(rig.archive, archive_id).state == "RECEIVED"
 
 
-def test_an_abandoned_document_does_not_lengthen_the_lock_of_its_token(rig):
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_abandoned_document_does_not_lengthen_the_lock_of_its_token(rig, when):
     ids = [rig.deliver(name, name.decode()).archive_id for name in (b"a", b"b")]
     for archive_id in ids:
         pass_screening(rig.archive, archive_id)
@@ -110,8 +122,11 @@ def test_an_abandoned_document_does_not_lengthen_the_lock_of_its_token(rig):
             "UPDATE deposit SET retain_until = retain_until + interval '20 years' WHERE archive_id = %s", (ids[1],)
         )
     token = stamp_batch(rig.archive, ids)
-    abandon(rig.archive, ids[1], "sent by mistake")
+    if when == "before":
+        abandon(rig.archive, ids[1], "sent by mistake")
     (kept,) = carry(rig.archive, ids[:1])
+    if when == "after":
+        abandon(rig.archive, ids[1], "sent by mistake")
     for store in rig.stores:
         (version,) = store.list_objects(f"_evidence/{token}")
         assert store.lock_state(version.key, version.version_id).retain_until <= kept.retain_until + timedelta(
@@ -231,6 +246,31 @@ def test_an_altered_attestation_is_not_given(rig):
     found = rig.deposit()
     with rig.archive.database.transaction() as connection:
         connection.execute("UPDATE outbox SET body = body || ' '::bytea")
+    with pytest.raises(IntegrityFailureError) as caught:
+        outbox.attestation(rig.archive, found)
+    assert caught.value.code == "ATTESTATION_ALTERED"
+
+
+def test_an_attestation_under_another_seal_is_not_given(rig):
+    found, other = rig.deposit(b"one", "R-1"), rig.deposit(b"two", "R-2")
+    with rig.archive.database.transaction() as connection:
+        connection.execute(
+            "UPDATE outbox SET seal = (SELECT seal FROM outbox WHERE archive_id = %s) WHERE archive_id = %s",
+            (other.archive_id, found.archive_id),
+        )
+    with pytest.raises(IntegrityFailureError) as caught:
+        outbox.attestation(rig.archive, found)
+    assert caught.value.code.startswith("SEAL_")
+    assert outbox.attestation(rig.archive, other).seal
+
+
+@pytest.mark.parametrize("entry", [b"{", b"[]", b"{}", b'{"details":{}}', b'{"details":null}'])
+def test_an_altered_entry_names_no_attestation(rig, entry):
+    found = rig.deposit()
+    with rig.archive.database.transaction() as connection:
+        connection.execute("ALTER TABLE journal_event DISABLE TRIGGER journal_only_grows")
+        connection.execute("UPDATE journal_event SET entry = %s WHERE event = 'deposit:archived'", (entry,))
+        connection.execute("ALTER TABLE journal_event ENABLE TRIGGER journal_only_grows")
     with pytest.raises(IntegrityFailureError) as caught:
         outbox.attestation(rig.archive, found)
     assert caught.value.code == "ATTESTATION_ALTERED"
