@@ -75,7 +75,8 @@ class World:
         self.watch.execute("DELETE FROM replica_copy")
         self.watch.execute(
             "INSERT INTO proof_check (archive_id, checked_at, code) SELECT d.archive_id, '2200-01-01', ''"
-            " FROM deposit d LEFT JOIN proof_check p USING (archive_id) WHERE p.checked_at IS DISTINCT FROM '2200-01-01'"
+            " FROM deposit d LEFT JOIN proof_check p USING (archive_id)"
+            " WHERE p.checked_at IS DISTINCT FROM '2200-01-01'"
             # A worker that is dead may hold a row until its session is found out.
             " FOR KEY SHARE OF d SKIP LOCKED ON CONFLICT (archive_id)"
             " DO UPDATE SET checked_at = EXCLUDED.checked_at, code = ''"
