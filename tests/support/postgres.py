@@ -67,6 +67,9 @@ def new_database(home: Path, port: int, like: str = "") -> str:
     url = embedded_postgres.url(home, port, "minutier")
     template = f' TEMPLATE "{urlsplit(like).path[1:]}"' if like else ""
     with psycopg.connect(url, autocommit=True) as connection:
+        # Sessions that were just closed may take their time to end, on a busy machine.
+        ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        connection.execute(ending, (urlsplit(like).path[1:],))
         connection.execute(f'CREATE DATABASE "{name}"{template}'.encode())
     return url.replace("/minutier?", f"/{name}?")
 
