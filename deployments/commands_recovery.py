@@ -11,8 +11,6 @@ from deployments.cli import app, running_archive, say, settings, show, table
 from minutier.errors import MinutierError, ServiceUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from storage.comparison import Comparison
     from storage.settings import Settings
 
@@ -81,11 +79,17 @@ def _left_out(found: Comparison) -> list[tuple[str, str]]:
 @app.command()
 def backup(base: Annotated[bool, typer.Option(help="take a base backup too")] = True) -> None:
     """Back up the embedded database now, and copy elsewhere what is new."""
-    from flows.backup import back_up
+    from deployments.commands_documents import failure
 
-    report = _run(back_up, "backup", base)
-    words = table(("what", "figure"), list(report.items())) if report else _NOT_OURS
-    show(report, words)
+    with running_archive():
+        from flows.backup import back_up  # Prefect takes its settings when it is imported: not before they are known
+
+        say("backup: at work")
+        state = back_up(base, return_state=True)
+    if not state.is_completed():
+        raise failure(state)
+    report: dict[str, Any] | None = None if state.name == "NotOurs" else state.result()
+    show(report, table(("what", "figure"), list(report.items())) if report else _NOT_OURS)
 
 
 @app.command()
@@ -93,8 +97,8 @@ def drill(
     documents: Annotated[int, typer.Option(help="documents to verify, taken at random", min=0, max=100_000)] = 20,
 ) -> int:
     """Restore the last backup of the embedded database aside, and compare it with life."""
+    from deployments.commands_documents import failure
     from deployments.instance import connected
-    from flows.drill import rehearse
     from tasks.drill import last_drill
     from tasks.postgres_programs import Places, embedded_port
 
@@ -102,20 +106,14 @@ def drill(
     if embedded_port(chosen) is None:
         show(None, _NOT_OURS)
         return 0
+    before = last_drill(Places(chosen.home))
     with running_archive():
+        from flows.drill import rehearse
+
         say("drill: restoring the last backup aside")
-        rehearse(documents, return_state=True)
-    report: dict[str, Any] = dict(last_drill(Places(chosen.home)) or {})
-    show(report, table(("what", "found"), list(report.items())))
-    return 0 if report.get("verdict") == "green" else 1
-
-
-def _run(flow: Callable[..., Any], name: str, *arguments: object) -> Any:
-    from deployments.commands_documents import failure
-
-    with running_archive():
-        say(f"{name}: at work")
-        state = flow(*arguments, return_state=True)
-    if not state.is_completed():
+        state = rehearse(documents, return_state=True)
+    report = last_drill(Places(chosen.home))
+    if report is None or report == before:  # a run that died leaves the report of another day
         raise failure(state)
-    return None if state.name == "NotOurs" else state.result()
+    show(report, table(("what", "found"), list(report.items())))
+    return 0 if report["verdict"] == "green" else 1
