@@ -122,11 +122,14 @@ _OBJECTS = (
     Rule(
         "object-owned",
         "object",
-        "Every object belongs to a document or to a time-stamp, and its key names its owner.",
-        "Chaque objet appartient à un document ou à une contremarque, et sa clé nomme son propriétaire.",
+        "Every object belongs to a document, a time-stamp or a segment of the journal, and its key names its owner.",
+        "Chaque objet appartient à un document, une contremarque ou un segment du journal, et sa clé nomme son"
+        " propriétaire.",
         "SELECT o.archive_id AS id, o.role FROM {batch} AS o LEFT JOIN deposit d ON d.archive_id = o.archive_id"
-        " LEFT JOIN token t ON t.token_id = o.archive_id WHERE (d.archive_id IS NULL AND t.token_id IS NULL)"
-        " OR strpos(o.key, CAST(o.archive_id AS text)) = 0",
+        " LEFT JOIN token t ON t.token_id = o.archive_id LEFT JOIN journal_segment s ON s.segment_id = o.archive_id"
+        " WHERE (d.archive_id IS NULL AND t.token_id IS NULL AND s.segment_id IS NULL) OR CASE WHEN s.number IS NULL"
+        " THEN strpos(o.key, CAST(o.archive_id AS text)) = 0"
+        " ELSE strpos(o.key, '_journal/' || lpad(CAST(s.number AS text), 12, '0') || '/') <> 1 END",
     ),
     Rule(
         "object-digests",
@@ -193,11 +196,11 @@ _JOURNAL = (
     Rule(
         "journal-about-something",
         "journal_event",
-        "Every entry of the journal about a document or a time-stamp is about one that exists.",
-        "Chaque entrée du journal sur un document ou une contremarque porte sur l'un qui existe.",
+        "Every entry of the journal about a document, a time-stamp or a segment is about one that exists.",
+        "Chaque entrée du journal sur un document, une contremarque ou un segment porte sur l'un qui existe.",
         "SELECT e.event_id AS id, e.event FROM {batch} AS e LEFT JOIN deposit d ON d.archive_id = e.archive_id"
-        " LEFT JOIN token t ON t.token_id = e.archive_id WHERE e.archive_id IS NOT NULL AND d.archive_id IS NULL"
-        " AND t.token_id IS NULL",
+        " LEFT JOIN token t ON t.token_id = e.archive_id LEFT JOIN journal_segment s ON s.segment_id = e.archive_id"
+        " WHERE e.archive_id IS NOT NULL AND d.archive_id IS NULL AND t.token_id IS NULL AND s.segment_id IS NULL",
     ),
     Rule(
         "journal-covers-checkpoints",
