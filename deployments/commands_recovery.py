@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli import app, running_archive, say, settings, show, table
-from minutier.errors import MinutierError, ServiceUnavailableError
+from minutier.errors import BadInputError, MinutierError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from storage.comparison import Comparison
@@ -35,14 +35,14 @@ def rebuild(
 
 
 def _compare(chosen: Settings, into: str) -> Comparison | None:
-    """Compare with the live database; None, with a word of why, when there is none that answers."""
+    """Compare with the live database; None, with a word of why, when none answers, or it is the same one."""
     from deployments.instance import connected
     from storage.comparison import compare as side_by_side
 
     try:
         live = connected(chosen).database_url or ""
-        return side_by_side(live, into, say) if live != into else None
-    except ServiceUnavailableError as error:
+        return side_by_side(live, into, say)
+    except (BadInputError, ServiceUnavailableError) as error:
         _not_compared(error)
         return None
 
