@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli import app, running_archive, say, settings, show, table
-from minutier.errors import MinutierError, ServiceUnavailableError
+from minutier.errors import BadInputError, MinutierError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from storage.comparison import Comparison
@@ -35,14 +35,14 @@ def rebuild(
 
 
 def _compare(chosen: Settings, into: str) -> Comparison | None:
-    """Compare with the live database; None, with a word of why, when there is none that answers."""
+    """Compare with the live database; None, with a word of why, when none answers, or it is the same one."""
     from deployments.instance import connected
     from storage.comparison import compare as side_by_side
 
     try:
         live = connected(chosen).database_url or ""
-        return side_by_side(live, into, say) if live != into else None
-    except ServiceUnavailableError as error:
+        return side_by_side(live, into, say)
+    except (BadInputError, ServiceUnavailableError) as error:
         _not_compared(error)
         return None
 
@@ -82,10 +82,10 @@ def backup(base: Annotated[bool, typer.Option(help="take a base backup too")] = 
     from deployments.commands_documents import failure
 
     with running_archive():
-        from flows.backup import back_up  # here: Prefect reads the address of its server when it is imported
+        from flows.backup import back_up  # Prefect takes its settings when it is imported: not before they are known
 
         say("backup: at work")
-        state: Any = back_up(base, return_state=True)
+        state = back_up(base, return_state=True)
     if not state.is_completed():
         raise failure(state)
     report: dict[str, Any] | None = None if state.name == "NotOurs" else state.result()
@@ -99,22 +99,21 @@ def drill(
     """Restore the last backup of the embedded database aside, and compare it with life."""
     from deployments.commands_documents import failure
     from deployments.instance import connected
+    from tasks.drill import last_drill
     from tasks.postgres_programs import Places, embedded_port
 
     chosen = connected(settings())
     if embedded_port(chosen) is None:
         show(None, _NOT_OURS)
         return 0
+    before = last_drill(Places(chosen.home))
     with running_archive():
-        from flows.drill import rehearse  # here: as in `backup`
-        from tasks.drill import last_drill
+        from flows.drill import rehearse
 
-        before = last_drill(Places(chosen.home))
         say("drill: restoring the last backup aside")
         state = rehearse(documents, return_state=True)
-        found = last_drill(Places(chosen.home))
-    if found is None or found == before:
+    report = last_drill(Places(chosen.home))
+    if report is None or report == before:  # a run that died leaves the report of another day
         raise failure(state)
-    report: dict[str, Any] = dict(found)
     show(report, table(("what", "found"), list(report.items())))
-    return 0 if report.get("verdict") == "green" else 1
+    return 0 if report["verdict"] == "green" else 1

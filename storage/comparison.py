@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from minutier.errors import ServiceUnavailableError
+from minutier.errors import BadInputError, ServiceUnavailableError
 from storage import ledger
 from storage.database import Connection
 from storage.ledger import Table
@@ -55,7 +55,7 @@ class TableComparison:
 
     @property
     def same(self) -> bool:
-        """Say whether every row is the same on both sides."""
+        """Say whether every row is the same on both sides; one that is `later` on either is not."""
         return self.rows == self.equal and not self.extra and not self.later
 
 
@@ -85,9 +85,16 @@ class Comparison:
 def compare(live: str, made: str, say: Callable[[str], None] = lambda _line: None) -> Comparison:
     """Compare the live database with one made again; neither is changed.
 
-    Raises ServiceUnavailableError (`DATABASE_DOWN`) when one does not answer.
+    Raises ServiceUnavailableError (`DATABASE_DOWN`) when one does not answer, BadInputError (`SAME_DATABASE`) when both
+    addresses are of one database, which is always equal to itself.
     """
     with _reading(live) as first, _reading(made) as second:
+        if _identity(first) == _identity(second):
+            raise BadInputError(
+                "SAME_DATABASE",
+                "Both addresses are of the same database: there is nothing to compare.",
+                remedy="Name the database that was made again.",
+            )
         known = (*_OWN, *ledger.tables(second))
         told = first.execute("SELECT max(last_seq) AS last FROM journal_segment WHERE body IS NULL").fetchone()
         last = int(told["last"] or 0) if told else 0
@@ -113,6 +120,12 @@ def _reading(url: str) -> Iterator[Connection]:
             f"A database to compare does not answer ({str(error).splitlines()[0]}).",
             remedy="Start it, then compare again; what was made stays.",
         ) from error
+
+
+def _identity(connection: Connection) -> DictRow | None:
+    """Give what two addresses of one database have in common: the start of its server and its number in it."""
+    query = "SELECT pg_postmaster_start_time() AS started, oid FROM pg_database WHERE datname = current_database()"
+    return connection.execute(query).fetchone()
 
 
 def _tables(connection: Connection) -> set[str]:

@@ -16,10 +16,11 @@ from typing import Any
 import psycopg
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from psycopg.errors import InsufficientPrivilege
 from psycopg.sql import SQL, Identifier
 
 from minutier import canonical, merkle, segment
-from minutier.errors import IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
+from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
 from minutier.fingerprint import fingerprint_bytes
 from minutier.segment import Segment
 from minutier.trust import Trust
@@ -103,10 +104,16 @@ def rebuild(sources: Sources, url: str, now: datetime, say: Say = lambda _line: 
 def require_empty(url: str) -> None:
     """Raise PolicyRefusedError (`REBUILD_NOT_EMPTY`) unless no table of the database has a row.
 
-    Raises ServiceUnavailableError (`DATABASE_DOWN`) when it does not answer.
+    Raises BadInputError (`BAD_URL`) for what is no address of a database, PolicyRefusedError (`DATABASE_FORBIDDEN`)
+    when its user may not read it or make tables, ServiceUnavailableError (`DATABASE_DOWN`) when it does not answer.
     """
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise _bad_url("it does not begin with postgresql://")
     try:
         with psycopg.connect(url, connect_timeout=5) as connection:
+            may_make = connection.execute("SELECT has_schema_privilege('public', 'CREATE')").fetchone()
+            if may_make != (True,):
+                raise _forbidden("permission denied to make tables")
             names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
             for (name,) in names:
                 query = SQL("SELECT 1 FROM {} LIMIT 1").format(Identifier(name))
@@ -116,12 +123,32 @@ def require_empty(url: str) -> None:
                         f"The database to rebuild into is not empty: there are rows in {name}.",
                         remedy="Make a new one (CREATE DATABASE) and name it: nothing is ever written over.",
                     )
+    except InsufficientPrivilege as error:
+        raise _forbidden(str(error).splitlines()[0]) from error
+    except psycopg.ProgrammingError as error:
+        raise _bad_url(str(error).splitlines()[0]) from error
     except psycopg.OperationalError as error:
         raise ServiceUnavailableError(
             "DATABASE_DOWN",
             f"The database to rebuild into does not answer ({str(error).splitlines()[0]}).",
             remedy="Start it, or correct --into.",
         ) from error
+
+
+def _bad_url(why: str) -> BadInputError:
+    return BadInputError(
+        "BAD_URL",
+        f"This is no address of a database: {why}.",
+        remedy="Name it like this: --into postgresql://USER@HOST:PORT/NAME",
+    )
+
+
+def _forbidden(why: str) -> PolicyRefusedError:
+    return PolicyRefusedError(
+        "DATABASE_FORBIDDEN",
+        f"The user of this address may not rebuild into the database ({why}).",
+        remedy="Make it owner of an empty database: CREATE DATABASE NAME OWNER USER.",
+    )
 
 
 def _reachable(stores: tuple[ObjectStore, ...]) -> tuple[list[ObjectStore], list[str]]:

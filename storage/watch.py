@@ -7,7 +7,6 @@ acts beside the archive, or that a later write would be locked less: it is said 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -24,9 +23,9 @@ from storage.catalogue import StoredObject
 from storage.placing import matches
 from storage.ports import ObjectStore, ObjectVersion, StoreSettings
 from storage.probe import CLOCK_WARNING_SECONDS, weaknesses
+from storage.segments import PREFIX as SEGMENTS
 
 _PAGE = 1000
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _IN_FLIGHT = timedelta(hours=1)
 """A version younger than this may belong to an act that has not reached the catalogue yet."""
 
@@ -75,7 +74,7 @@ def watch_stores(archive: Archive) -> tuple[StoreFinding, ...]:
 def _prefixes(archive: Archive) -> list[str]:
     with archive.database.transaction() as connection:
         safes = [row["name"] for row in connection.execute("SELECT name FROM safe ORDER BY name")]
-    return [f"{name}/" for name in (*safes, EVIDENCE)]
+    return [*(f"{name}/" for name in (*safes, EVIDENCE)), SEGMENTS]
 
 
 def _markers(store: ObjectStore, prefix: str) -> Iterator[StoreFinding]:
@@ -94,13 +93,12 @@ def _versions(archive: Archive, store: ObjectStore, prefix: str) -> Iterator[Sto
 
 def _known(archive: Archive, store: ObjectStore, keys: Iterable[str]) -> dict[str, _Known]:
     """Give what the catalogue says of some keys on a replica; a key that it does not know has no entry."""
-    owners = [owner for key in keys if _UUID.match(owner := key.split("/")[1])]
     with archive.database.transaction() as connection:
         rows = connection.execute(
             "SELECT o.*, c.version_id, d.state FROM object o LEFT JOIN deposit d USING (archive_id)"
             " LEFT JOIN replica_copy c ON (c.archive_id, c.role, c.replica) = (o.archive_id, o.role, %s)"
-            " WHERE o.archive_id = ANY(%s::uuid[])",
-            (store.name, owners),
+            " WHERE o.key = ANY(%s)",
+            (store.name, list(keys)),
         ).fetchall()
     return {
         row["key"]: _Known(

@@ -123,12 +123,13 @@ _OBJECTS = (
         "object-owned",
         "object",
         "Every object belongs to a document, a time-stamp or a segment of the journal, and its key names its owner.",
-        "Chaque objet appartient à un document, une contremarque ou un segment du journal, que sa clé nomme.",
+        "Chaque objet appartient à un document, une contremarque ou un segment du journal, et sa clé nomme son"
+        " propriétaire.",
         "SELECT o.archive_id AS id, o.role FROM {batch} AS o LEFT JOIN deposit d ON d.archive_id = o.archive_id"
         " LEFT JOIN token t ON t.token_id = o.archive_id LEFT JOIN journal_segment s ON s.segment_id = o.archive_id"
-        " WHERE (d.archive_id IS NULL AND t.token_id IS NULL AND s.segment_id IS NULL)"
-        " OR strpos(o.key, coalesce('_journal/' || lpad(CAST(s.number AS text), 12, '0') || '/',"
-        " CAST(o.archive_id AS text))) = 0",
+        " WHERE (d.archive_id IS NULL AND t.token_id IS NULL AND s.segment_id IS NULL) OR CASE WHEN s.number IS NULL"
+        " THEN strpos(o.key, CAST(o.archive_id AS text)) = 0"
+        " ELSE strpos(o.key, '_journal/' || lpad(CAST(s.number AS text), 12, '0') || '/') <> 1 END",
     ),
     Rule(
         "object-digests",

@@ -186,11 +186,11 @@ def _compare(archive: Archive, report: DrillReport, url: str, started: float, do
         with database.transaction() as connection:
             entries = journal.check_chain(connection)
             head, chain = journal.head(connection)
-            row = connection.execute("SELECT max(at) AS at FROM journal_event").fetchone()
-            last = row["at"] if row else None
+            row = connection.execute("SELECT max(at) AS at, max(event_id) AS id FROM journal_event").fetchone()
+            last, present = (row["at"], int(row["id"] or 0)) if row else (None, 0)
         with archive.database.transaction() as connection:
             trouble = _not_a_beginning(connection, head, chain)
-            lacks, behind = _lacking(connection, head, report.at)
+            lacks, behind = _lacking(connection, present, report.at)
         bad = tuple(_bad_documents(restored, documents))
         return replace(
             report, seconds=round(seconds, 1), entries=entries, lacks=lacks, behind=behind, newest=last,
@@ -214,11 +214,14 @@ def _not_a_beginning(connection: Connection, head: int, chain: bytes) -> str:
     return ""
 
 
-def _lacking(connection: Connection, head: int, at: datetime) -> tuple[int, int]:
-    """Count the entries that the restore lacks, and those of them that should have been in the archived log."""
+def _lacking(connection: Connection, present: int, at: datetime) -> tuple[int, int]:
+    """Count the entries after `present`, the last row of the restore, and those that should have been in the log.
+
+    By rows and not by seq: an entry that was written long ago may have been numbered a moment ago.
+    """
     row = connection.execute(
-        "SELECT count(*) AS lacks, count(*) FILTER (WHERE at < %s) AS behind FROM journal_event WHERE seq > %s",
-        (at - MAY_LACK, head),
+        "SELECT count(*) AS lacks, count(*) FILTER (WHERE at < %s) AS behind FROM journal_event WHERE event_id > %s",
+        (at - MAY_LACK, present),
     ).fetchone()
     return (int(row["lacks"]), int(row["behind"])) if row else (0, 0)
 

@@ -55,7 +55,9 @@ def execute(home: Path, blocks: list[str]) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    log = home / "logs" / "command.log"
+    told = log.read_text(errors="replace")[-3000:] if done.returncode and log.exists() else ""
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{told}"
     return done.stdout
 
 

@@ -2,11 +2,14 @@
 
 import shutil
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from prefect.states import Failed
 
+from deployments import commands_recovery
 from minutier.age import generate_identity
 from minutier.age_stream import decrypt_bytes
 from minutier.errors import ServiceUnavailableError
@@ -199,3 +202,18 @@ def test_old_backups_go_and_what_a_week_needs_stays(tmp_path):
 def test_settings_of_backups_are_resolved_and_checked(tmp_path):
     given = {"MINUTIER_BACKUP_DIR": "elsewhere", "MINUTIER_BACKUP_RECIPIENT": str(generate_identity().recipient)}
     assert load_settings(tmp_path, given).backup_dir == tmp_path / "elsewhere"
+
+
+def test_a_drill_that_dies_shows_no_report_of_another_day(tmp_path, monkeypatch):
+    there = Places(tmp_path)
+    there.drills.mkdir()
+    (there.drills / "20261119T040000Z.json").write_text('{"at": "2026-11-19T04:00:00Z", "verdict": "green"}')
+    monkeypatch.setattr(commands_recovery, "settings", lambda: load_settings(tmp_path, {}))
+    monkeypatch.setattr("deployments.instance.connected", lambda chosen: chosen)
+    monkeypatch.setattr("tasks.postgres_programs.embedded_port", lambda _chosen: 1)
+    monkeypatch.setattr(commands_recovery, "running_archive", nullcontext)
+    died = Failed(message="no room", data=ServiceUnavailableError("DISK_FULL", "No room.", remedy="Make some."))
+    monkeypatch.setattr("flows.drill.rehearse", lambda _documents, *, return_state: died)
+    with pytest.raises(ServiceUnavailableError) as caught:
+        commands_recovery.drill(20)
+    assert caught.value.code == "DISK_FULL"

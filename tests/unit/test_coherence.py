@@ -10,6 +10,7 @@ import pytest
 from storage import sweep
 from storage.abandoning import abandon
 from storage.proofs import make_checkpoint
+from storage.segments import ROLE, keep_journal, segment_key
 from tasks import coherence
 from tasks.coherence_rules import TABLES, rules
 from tests.support.rig import carry
@@ -98,7 +99,12 @@ def test_an_archive_at_work_breaks_no_rule(rig):
     carry(rig.archive, [rig.deliver(b"%d" % number, f"B-{number}").archive_id for number in range(3)])
     with rig.archive.database.transaction() as connection:
         make_checkpoint(rig.archive, connection)
-    sweep.sweep(rig.archive, budget=timedelta(hours=1))
+    keep_journal(rig.archive)
+    store, key = rig.stores[0], segment_key(1, ROLE)
+    store.damage(key, store.versions(key)[0].version_id, b"what a bad disk made of it")
+    rig.clock.advance(3600)
+    assert sweep.sweep(rig.archive, budget=timedelta(hours=1)).healed == 1
+    keep_journal(rig.archive)
     found = coherence.judge(rig.archive)
     assert found.broken == []
     assert len(found.findings) == len(rules(["a"])) == len(PLANTS)
@@ -114,6 +120,14 @@ def test_each_rule_finds_what_is_planted_for_it(rig, name):
     known = {"id=" + str(each) for each in (document.archive_id, document.token_id, NOBODY)}
     by_number = found.table == "journal_event"
     assert by_number or known & {example.split(", ")[0] for example in found.examples}
+
+
+def test_the_key_of_a_segment_names_its_number(rig):
+    rig.deposit()
+    keep_journal(rig.archive)
+    with rig.archive.database.transaction() as connection:
+        connection.execute("UPDATE object SET key = %s WHERE role = %s", (segment_key(2, ROLE), ROLE))
+    assert judged(rig)["object-owned"].broken == 1
 
 
 class Outside(HTMLParser):

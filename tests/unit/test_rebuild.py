@@ -15,10 +15,11 @@ from minutier.verify import verify
 from storage import catalogue, journal, proofs, reading, renewal, segments
 from storage.abandoning import abandon
 from storage.bootstrap import open_archive, rebuild_sources
+from storage.comparison import compare
 from storage.directory import DirectoryStore
 from storage.keys import KeyRing
 from storage.memory import MemoryStore
-from storage.rebuild import rebuild
+from storage.rebuild import rebuild, require_empty
 from storage.rekey import rekey_safe
 from storage.safes import create_class, create_safe
 from storage.segments import LEDGER, ROLE, keep_journal, segment_key
@@ -167,8 +168,6 @@ def test_a_row_that_differs_is_found_on_either_side(rig, empty_url):
         connection.execute("DELETE FROM outbox WHERE archive_id = %s", (deposits[1].archive_id,))
         connection.execute("INSERT INTO lifecycle_class VALUES ('more', 'More', 3, 'keep')")
         connection.execute("CREATE TABLE of_a_stranger (name text PRIMARY KEY)")
-    from storage.comparison import compare
-
     found = compare(live_url(rig), empty_url)
     assert figures(found) == {
         "deposit": (1, 0, 0, 0),
@@ -188,6 +187,47 @@ def test_a_database_that_holds_anything_is_refused(rig, empty_url):
     with pytest.raises(ServiceUnavailableError) as caught:
         rebuild(sources(rig), "postgresql://nobody@127.0.0.1:1/nothing", rig.clock())
     assert caught.value.code == "DATABASE_DOWN"
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1/name", "postgresql://h/name?no_such_option=1"])
+def test_what_is_no_address_of_a_database_is_refused(url):
+    with pytest.raises(BadInputError) as caught:
+        require_empty(url)
+    assert caught.value.code == "BAD_URL"
+
+
+@pytest.mark.parametrize(
+    ("taken_away", "words"),
+    [
+        ("REVOKE CREATE ON SCHEMA public FROM pg_database_owner", "to make tables"),
+        ("REVOKE SELECT ON hidden FROM CURRENT_USER", "for table hidden"),
+    ],
+)
+def test_a_database_that_its_user_may_not_use_is_refused(empty_url, taken_away, words):
+    with psycopg.connect(empty_url) as connection:
+        connection.execute("CREATE TABLE hidden (name text)")
+        connection.execute(taken_away)
+    with pytest.raises(PolicyRefusedError, match=words) as caught:
+        require_empty(empty_url)
+    assert caught.value.code == "DATABASE_FORBIDDEN"
+
+
+def test_a_database_is_not_compared_with_itself(rig):
+    url = live_url(rig)
+    with pytest.raises(BadInputError) as caught:
+        compare(url, f"{url}{'&' if '?' in url else '?'}connect_timeout=9")
+    assert caught.value.code == "SAME_DATABASE"
+
+
+def test_a_row_that_left_the_live_database_since_is_not_equal(rig, empty_url):
+    rig.deposit()
+    keep_journal(rig.archive)
+    rebuild_rig(rig, empty_url)
+    with rig.archive.database.transaction() as connection:
+        connection.execute("DELETE FROM outbox")
+    found = compare(live_url(rig), empty_url)
+    (outbox,) = (each for each in found.tables if each.table == "outbox")
+    assert (outbox.rows, outbox.extra, outbox.later, outbox.same, found.equal) == (0, 0, 1, False, False)
 
 
 def test_one_good_copy_of_each_segment_is_enough(rig, empty_url):

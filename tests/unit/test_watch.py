@@ -8,6 +8,7 @@ import pytest
 from storage import journal, reading, sweep
 from storage.ports import NOTHING_SET
 from storage.probe import weaknesses
+from storage.segments import LEDGER, ROLE, keep_journal, segment_key
 from storage.watch import watch_stores
 from tests.support.damage import targets
 from tests.support.rig import carry
@@ -87,6 +88,23 @@ def test_a_key_that_the_catalogue_does_not_know_is_a_warning(rig):
         ("unclaimed", "demo/odd", False),
     }
     assert sweep.sweep(rig.archive, budget=HOUR).verdict == "clean"
+
+
+def test_segments_of_the_journal_are_watched_like_documents(rig):
+    rig.deposit()
+    keep_journal(rig.archive)
+    first, ledger = segment_key(1, ROLE), segment_key(1, LEDGER)
+    rig.clock.advance(7200)
+    assert watch_stores(rig.archive) == ()
+    rig.stores[0].hide(first)
+    put(rig, rig.stores[1], ledger)
+    put(rig, rig.stores[1], segment_key(2, ROLE))
+    rig.clock.advance(7200)
+    assert {(found.replica, found.kind, found.where, found.alarm) for found in watch_stores(rig.archive)} == {
+        ("replica-a", "marker", first, True),
+        ("replica-b", "foreign", ledger, True),
+        ("replica-b", "unclaimed", segment_key(2, ROLE), False),
+    }
 
 
 def test_settings_that_change_are_journaled_and_those_that_weaken_are_an_alarm_each_night(rig):
