@@ -88,7 +88,7 @@ def backup(base: Annotated[bool, typer.Option(help="take a base backup too")] = 
         state = back_up(base, return_state=True)
     if not state.is_completed():
         raise failure(state)
-    report: dict[str, Any] | None = None if state.name == "NotOurs" else state.result()
+    report: Any = None if state.name == "NotOurs" else state.result()
     show(report, table(("what", "figure"), list(report.items())) if report else _NOT_OURS)
 
 
