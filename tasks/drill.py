@@ -220,8 +220,7 @@ def _lacking(connection: Connection, present: int, at: datetime) -> tuple[int, i
     By rows and not by seq: an entry that was written long ago may have been numbered a moment ago.
     """
     row = connection.execute(
-        "SELECT count(*) AS lacks, count(*) FILTER (WHERE at < %s) AS behind FROM journal_event"
-        " WHERE event_id > %s",
+        "SELECT count(*) AS lacks, count(*) FILTER (WHERE at < %s) AS behind FROM journal_event WHERE event_id > %s",
         (at - MAY_LACK, present),
     ).fetchone()
     return (int(row["lacks"]), int(row["behind"])) if row else (0, 0)
