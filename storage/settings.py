@@ -78,7 +78,7 @@ class Settings(BaseModel):
     backup_dir: Path | None = None
     """Where backups of the embedded database go besides the home: a directory of another disk or machine."""
     backup_recipient: str | None = None
-    """age recipient that they are encrypted to there."""
+    """age recipient that they are encrypted to there; goes with `backup_dir`."""
     max_document_bytes: int = Field(default=2**30, ge=1, le=2**40)
     staging_days: int = Field(default=7, ge=1, le=90)
     """Days of the first lock, before the lock of the class replaces it."""
@@ -159,6 +159,12 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _backups_encrypted(self) -> Self:
+        if self.backup_dir is not None and self.backup_recipient is None:
+            raise ValueError("backup_dir needs backup_recipient: the database leaves this machine only encrypted")
+        return self
+
+    @model_validator(mode="after")
     def _one_sealing_key(self) -> Self:
         """A key comes from one place, with its certificate."""
         device = [name for name in _DEVICE if getattr(self, name) is not None]
@@ -202,7 +208,7 @@ def load_settings(home: Path | None, environ: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         # A check of several fields names the first of them in its words.
-        named = re.search(r"\b(seal_\w+|replica_credentials)\b", first["msg"])
+        named = re.search(r"\b(seal_\w+|backup_dir|replica_credentials)\b", first["msg"])
         name = str(first["loc"][0]) if first["loc"] else named[1] if named else "replica_credentials"
         raise BadInputError(
             "SETTING_INVALID",

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tarfile
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from minutier.errors import ServiceUnavailableError
 from minutier.events import format_time
-from storage.files import durable_writer, sync_directory, write_durably
+from storage.files import sync_directory, write_durably
 from storage.keys import encrypt_file
 from storage.settings import Settings
 from tasks.postgres_programs import BACKUP_ROLE, Places, embedded_port, run
@@ -66,7 +68,7 @@ def back_up(settings: Settings, now: datetime, *, base: bool = True) -> BackupRe
 
 def backups(places: Places) -> list[Backup]:
     """Give the whole base backups, the oldest first."""
-    return [_read(note) for note in sorted(places.base.glob(f"*/{_NOTE}"))]
+    return [_read(note) for note in sorted(places.base.glob(f"[0-9]*/{_NOTE}"))]  # not those that are being taken
 
 
 def newest(places: Places) -> Backup | None:
@@ -121,37 +123,46 @@ def prune(places: Places, now: datetime) -> Iterator[str]:
 
 
 def ship(settings: Settings, now: datetime) -> int:
-    """Copy to `backup_dir` what is not there yet, encrypted where `backup_recipient` is set; gives how many files.
+    """Copy to `backup_dir` what is not there yet, encrypted to `backup_recipient`; gives how many files.
 
-    What is no longer kept here is removed there a week after it was written, and never while there is no base backup
-    here: a home that was lost and made anew must not empty the place that its backups are in.
+    Each cluster has a directory of its own there, named by its system identifier: files of two clusters have the same
+    names. What is no longer kept here is removed there a week after it was written, and never while there is no base
+    backup here: a home that was lost and made anew must not empty the place that its backups are in.
+    Raises ServiceUnavailableError (`BACKUP_DIR_MISSING`) when the directory is not there: a disk that is not mounted.
     """
-    places, target = Places(settings.home), settings.backup_dir
-    if target is None:
+    places, target, recipient = Places(settings.home), settings.backup_dir, settings.backup_recipient
+    if target is None or recipient is None:
         return 0
+    if not target.is_dir():
+        raise ServiceUnavailableError(
+            "BACKUP_DIR_MISSING",
+            f"There is no directory {target}: no backup was copied elsewhere.",
+            remedy="Mount its disk, or make it, or correct backup_dir in the settings.",
+        )
     source = places.wal.parent
-    recipient, ending = settings.backup_recipient, ".age" if settings.backup_recipient else ""
-    paths = [path for path in (*places.wal.glob("*.gz"), *places.base.glob("[0-9]*/*")) if path.is_file()]
-    wanted = {target / f"{path.relative_to(source)}{ending}": path for path in sorted(paths)}
+    paths = sorted(path for path in (*places.wal.glob("*.gz"), *places.base.glob("[0-9]*/*")) if path.is_file())
+    there = target / _cluster_id(places) if paths else target
+    wanted = {there / f"{path.relative_to(source)}.age": path for path in paths}
     shipped = 0
     for copy, path in wanted.items():
-        if copy.exists():
-            continue
-        if recipient:
+        if not copy.exists():
             encrypt_file(path, copy, recipient)
-        else:
-            with path.open("rb") as stream, durable_writer(copy) as writer:
-                shutil.copyfileobj(stream, writer)
-        shipped += 1
+            shipped += 1
     if newest(places) is not None:
         _remove_old(target, wanted.keys(), now - KEPT)
     return shipped
 
 
+def _cluster_id(places: Places) -> str:
+    """Give the system identifier of the cluster: the first field of its control file (PostgreSQL, pg_control.h)."""
+    with (places.cluster / "global" / "pg_control").open("rb") as stream:
+        return str(int.from_bytes(stream.read(8), sys.byteorder))
+
+
 def _remove_old(target: Path, wanted: Collection[Path], before: datetime) -> None:
-    for copy in [*target.glob("wal/*"), *target.glob("base/*/*")]:
+    for copy in [*target.glob("[0-9]*/wal/*"), *target.glob("[0-9]*/base/*/*")]:
         if copy not in wanted and copy.stat().st_mtime < before.timestamp():
             copy.unlink()
-    for folder in target.glob("base/*"):
+    for folder in target.glob("[0-9]*/base/*"):
         if not any(folder.iterdir()):
             folder.rmdir()

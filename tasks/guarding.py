@@ -22,13 +22,16 @@ from tasks.prefect_step import may_pass_later
 def back_up_database(*, base: bool) -> BackupReport | None:
     """Take a base backup, remove what is too old, copy elsewhere what is new; None for a server of your own."""
     archive = current_archive()
-    return back_up(archive.settings, archive.clock(), base=base)
+    with archive.database.exclusive("backup", wait=True):  # one clears away what another is taking
+        return back_up(archive.settings, archive.clock(), base=base)
 
 
 @task(name="restore the last backup aside", timeout_seconds=3 * 3600, persist_result=False)
 def rehearse_restore(documents: int) -> DrillReport | None:
     """Restore into a scratch cluster and compare; None for a server of your own."""
-    return drill(current_archive(), documents=documents)
+    archive = current_archive()
+    with archive.database.exclusive("drill"):  # there is one place to restore into
+        return drill(archive, documents=documents)
 
 
 @task(name="publish the drill", persist_result=False)

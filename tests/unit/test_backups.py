@@ -1,6 +1,7 @@
 """Backups of the embedded PostgreSQL and the drill that restores them, on a cluster of its own, without the engine."""
 
 import shutil
+import sys
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from prefect.states import Failed
 from deployments import commands_recovery
 from minutier.age import generate_identity
 from minutier.age_stream import decrypt_bytes
-from minutier.errors import ServiceUnavailableError
+from minutier.errors import BadInputError, ServiceUnavailableError
 from storage.segments import keep_journal
 from storage.settings import load_settings
 from tasks.backups import back_up, backups, prune, ship
@@ -149,10 +150,15 @@ def test_copies_elsewhere_are_encrypted_and_come_back(guarded, tmp_path):
         update={"backup_dir": tmp_path / "elsewhere", "backup_recipient": str(identity.recipient)}
     )
     now = datetime.now(UTC)
+    with pytest.raises(ServiceUnavailableError) as caught:
+        ship(settings, now)
+    assert caught.value.code == "BACKUP_DIR_MISSING"
+    (tmp_path / "elsewhere").mkdir()
     first = ship(settings, now)
     assert first > 4
     (backup,) = backups(places(guarded))
-    copy = tmp_path / "elsewhere" / "base" / backup.name / "backup_manifest.age"
+    (cluster,) = (tmp_path / "elsewhere").iterdir()
+    copy = cluster / "base" / backup.name / "backup_manifest.age"
     original = places(guarded).base / backup.name / "backup_manifest"
     assert decrypt_bytes(copy.read_bytes(), [identity]) == original.read_bytes()
     assert not list((tmp_path / "elsewhere").rglob("*.gz"))
@@ -161,6 +167,30 @@ def test_copies_elsewhere_are_encrypted_and_come_back(guarded, tmp_path):
     emptied = settings.model_copy(update={"home": tmp_path / "anew"})
     assert ship(emptied, now + timedelta(days=400)) == 0
     assert copy.exists()
+
+
+def test_another_cluster_has_a_place_of_its_own_elsewhere(tmp_path):
+    shipped = list[int]()
+    (tmp_path / "elsewhere").mkdir()
+    given = {"MINUTIER_BACKUP_DIR": str(tmp_path / "elsewhere")}
+    given["MINUTIER_BACKUP_RECIPIENT"] = str(generate_identity().recipient)
+    for number in (7, 8):
+        there = Places(tmp_path / str(number))
+        there.wal.mkdir(parents=True)
+        (there.wal / "000000010000000000000001.gz").write_bytes(b"log of %d" % number)
+        (there.cluster / "global").mkdir(parents=True)
+        (there.cluster / "global" / "pg_control").write_bytes(number.to_bytes(8, sys.byteorder) + bytes(100))
+        shipped += [ship(load_settings(there.home, given), datetime.now(UTC)) for _ in range(2)]
+    assert shipped == [1, 0, 1, 0]
+    assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {"7", "8"}
+
+
+def test_a_backup_that_is_being_taken_is_none_yet(guarded):
+    (whole,) = backups(places(guarded))
+    part = places(guarded).base / f".{whole.name}.part"
+    shutil.copytree(places(guarded).base / whole.name, part)
+    assert backups(places(guarded)) == [whole]
+    shutil.rmtree(part)
 
 
 def test_a_backup_that_fails_removes_nothing(guarded):
@@ -202,6 +232,8 @@ def test_old_backups_go_and_what_a_week_needs_stays(tmp_path):
 def test_settings_of_backups_are_resolved_and_checked(tmp_path):
     given = {"MINUTIER_BACKUP_DIR": "elsewhere", "MINUTIER_BACKUP_RECIPIENT": str(generate_identity().recipient)}
     assert load_settings(tmp_path, given).backup_dir == tmp_path / "elsewhere"
+    with pytest.raises(BadInputError, match="Setting backup_dir: backup_dir needs backup_recipient"):
+        load_settings(tmp_path, {"MINUTIER_BACKUP_DIR": "elsewhere"})
 
 
 def test_a_drill_that_dies_shows_no_report_of_another_day(tmp_path, monkeypatch):
