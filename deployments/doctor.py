@@ -24,6 +24,7 @@ from storage.postgres_checks import check
 from storage.settings import Settings
 from storage.signers import open_signer
 from storage.worm import PROBE_PREFIX
+from tasks.backups import require_archived
 
 # Package and the feature that needs it.
 PACKAGES = (
@@ -220,6 +221,17 @@ def _database(settings: Settings) -> Iterator[Check]:
     remedy = "" if level == "ok" else "Synchronise the clocks of both machines."
     yield Check("database clock", level, f"{gap:.1f} s from this machine's", remedy)
     yield Check("database version", "ok", row[1].split(" on ")[0])
+    if settings.database_url is None:
+        yield _database_log(instance.embedded_database_url(settings))
+
+
+def _database_log(url: str) -> Check:
+    """Say whether the log of the embedded database reaches its archive: no restore goes further than that."""
+    try:
+        require_archived(url)
+    except MinutierError as error:
+        return Check("database log", "warning", error.message, error.remedy)
+    return Check("database log", "ok", "archived")
 
 
 def _programs() -> Iterator[Check]:

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
+
 from minutier.errors import ServiceUnavailableError
 from minutier.events import format_time
 from storage.files import sync_directory, write_durably
@@ -55,15 +57,43 @@ def back_up(settings: Settings, now: datetime, *, base: bool = True) -> BackupRe
     """Take a base backup unless `base` is false, remove what is older than a week, copy elsewhere what is new.
 
     None when the catalogue is in a server of your own, whose backups are yours. Raises ServiceUnavailableError
-    (`BACKUP_FAILED`, `DISK_FULL`): nothing older was removed then.
+    (`DATABASE_DOWN`, `WAL_NOT_ARCHIVED`, `BACKUP_FAILED`, `DISK_FULL`): nothing older was removed then; or, once the
+    backup here is made, `BACKUP_DIR_MISSING`.
     """
     port = embedded_port(settings)
     if port is None:
         return None
+    require_archived(settings.database_url or "")
     places = Places(settings.home)
     taken = _take(places, port, now) if base else None
     removed = tuple(prune(places, now)) if base else ()
     return BackupReport(taken, removed, ship(settings, now))
+
+
+def require_archived(url: str) -> None:
+    """Raise ServiceUnavailableError (`WAL_NOT_ARCHIVED`) when the last try to archive a piece of the log failed.
+
+    `DATABASE_DOWN` when the database does not answer.
+    """
+    query = (
+        "SELECT last_failed_wal FROM pg_stat_archiver"
+        " WHERE last_failed_time > coalesce(last_archived_time, '-infinity')"
+    )
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            failed = connection.execute(query).fetchone()
+    except psycopg.OperationalError as error:
+        raise ServiceUnavailableError(
+            "DATABASE_DOWN",
+            f"The database does not answer ({str(error).splitlines()[0]}).",
+            remedy="Start it (`minutier up`), then run the same command again.",
+        ) from error
+    if failed is not None:
+        raise ServiceUnavailableError(
+            "WAL_NOT_ARCHIVED",
+            f"The log of the database is not archived: {failed[0]} could not be copied to postgres/archive/wal.",
+            remedy="Read logs/postgresql.log in the home; make room, or correct the rights on postgres/archive.",
+        )
 
 
 def backups(places: Places) -> list[Backup]:

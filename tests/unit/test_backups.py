@@ -10,13 +10,13 @@ import psycopg
 import pytest
 from prefect.states import Failed
 
-from deployments import commands_recovery
+from deployments import commands_recovery, doctor
 from minutier.age import generate_identity
 from minutier.age_stream import decrypt_bytes
 from minutier.errors import BadInputError, ServiceUnavailableError
 from storage.segments import keep_journal
 from storage.settings import load_settings
-from tasks.backups import back_up, backups, prune, ship
+from tasks.backups import _take, back_up, backups, prune, require_archived, ship
 from tasks.drill import drill, last_drill
 from tasks.postgres_programs import BACKUP_ROLE, Places, embedded_port
 from tests.support.postgres import postgres_server
@@ -206,6 +206,26 @@ def test_a_backup_that_fails_removes_nothing(guarded):
     finally:
         passfile.write_bytes(kept)
     assert backups(places(guarded)) == before
+
+
+def test_a_log_that_is_not_archived_stops_backups_and_is_said(guarded):
+    settings, wal = guarded.archive.settings, places(guarded).wal
+    require_archived(settings.database_url)
+    assert doctor._database_log(settings.database_url).level == "ok"
+    aside = wal.rename(wal.with_name("wal-aside"))
+    try:
+        # A base backup ends the segment that is being written.
+        _take(places(guarded), embedded_port(settings), datetime.now(UTC) + timedelta(days=1))
+        deadline, found = time.monotonic() + 90, doctor._database_log(settings.database_url)
+        while found.level == "ok" and time.monotonic() < deadline:
+            time.sleep(0.2)
+            found = doctor._database_log(settings.database_url)
+        assert (found.level, "is not archived" in found.detail) == ("warning", True)
+        with pytest.raises(ServiceUnavailableError) as caught:
+            back_up(settings, datetime.now(UTC))
+        assert caught.value.code == "WAL_NOT_ARCHIVED"
+    finally:
+        aside.rename(wal)
 
 
 def test_a_server_of_your_own_is_left_alone(rig):
