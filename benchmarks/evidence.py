@@ -18,7 +18,6 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.proof_set import Document, Issuer
-from benchmarks.rig import load_average, machine, say, scratch
+from benchmarks.rig import cpu_seconds, load_average, machine, say, scratch
 from minutier import evidence
 from minutier.container import open_container
 from minutier.evidence import ArchiveTimestamp, EvidenceRecord
@@ -80,14 +79,9 @@ def _groups(made: Sequence[Document], documents: int, algorithm: str) -> list[li
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
     """Give what a call gives, and its CPU seconds in this process and in its children."""
-    before = _cpu()
+    before = cpu_seconds()
     found = call()
-    return found, _cpu() - before
-
-
-def _cpu() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    return found, cpu_seconds() - before
 
 
 def _batch(issuer: Issuer, groups: list[list[bytes]]) -> tuple[list[EvidenceRecord], dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import shutil
 import signal
 import subprocess
@@ -196,6 +197,12 @@ def machine() -> dict[str, Any]:
         "system": system,
         "python": platform.python_version(),
     }
+
+
+def cpu_seconds() -> float:
+    """Give the CPU seconds of this process and of its children that ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def load_average() -> float:

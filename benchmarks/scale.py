@@ -29,7 +29,7 @@ from typing import Any
 
 from benchmarks.deposit import BASELINE, Script
 from benchmarks.rendition import archival_papers
-from benchmarks.rig import Rig, deposit, load_average, machine, running, say, scratch
+from benchmarks.rig import Rig, cpu_seconds, deposit, load_average, machine, running, say, scratch
 from storage.bootstrap import opened_archive, require_probed
 from storage.database import Connection
 from storage.settings import load_settings
@@ -118,7 +118,7 @@ def _work(home: Path) -> None:
         files = [Path(name) for name in json.loads(sys.stdin.read())]
         for start in range(0, len(files), _BATCH):
             deposit(archive, files[start : start + _BATCH])
-    print(json.dumps({"cpu": _cpu(), "peak_megabytes": _peak()}))
+    print(json.dumps({"cpu": cpu_seconds(), "peak_megabytes": _peak()}))
 
 
 def _script(rig: Rig, directory: Path, files: Any, baseline: int) -> dict[str, float]:
@@ -142,13 +142,13 @@ def _grown(rig: Rig, size: int, files: list[Path]) -> dict[str, Any]:
         say(f"scale: filling up to {size} documents")
         _fill(rig, missing)
     say(f"scale: {len(files)} documents at {size}")
-    cpu, started = _cpu(), time.perf_counter()
+    cpu, started = cpu_seconds(), time.perf_counter()
     for start in range(0, len(files), _BATCH):
         deposit(rig.archive, files[start : start + _BATCH])
     return {
         "archived": size,
         "ms_per_document": round(1000 * (time.perf_counter() - started) / len(files), 1),
-        "cpu_ms_per_document": round(1000 * (_cpu() - cpu) / len(files), 1),
+        "cpu_ms_per_document": round(1000 * (cpu_seconds() - cpu) / len(files), 1),
         "peak_megabytes": _peak(),
     }
 
@@ -207,14 +207,6 @@ def _fill_tokens(connection: Connection, count: int) -> None:
         " algorithm, leaves, stands_until, rests_on, 'confirmed'"
         " FROM (SELECT * FROM token LIMIT 1) t, generate_series(1, %s)",
         (count,),
-    )
-
-
-def _cpu() -> float:
-    """Give the CPU seconds of this process and of its children that ended."""
-    return sum(
-        found.ru_utime + found.ru_stime
-        for found in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
     )
 
 

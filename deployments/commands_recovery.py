@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli import app, running_archive, say, settings, show, table
-from minutier.errors import BadInputError, MinutierError, ServiceUnavailableError
+from minutier.errors import BadInputError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from storage.comparison import Comparison
@@ -43,12 +43,8 @@ def _compare(chosen: Settings, into: str) -> Comparison | None:
         live = connected(chosen).database_url or ""
         return side_by_side(live, into, say)
     except (BadInputError, ServiceUnavailableError) as error:
-        _not_compared(error)
+        say(f"Not compared: {error.message}")
         return None
-
-
-def _not_compared(error: MinutierError) -> None:
-    say(f"Not compared: {error.message}")
 
 
 def _words(report: dict[str, Any], found: Comparison | None) -> str:
@@ -59,7 +55,7 @@ def _words(report: dict[str, Any], found: Comparison | None) -> str:
         rows: list[tuple[object, ...]] = [(each["code"], each["about"], each["message"]) for each in report["findings"]]
         parts.append(table(("finding", "about", "what"), rows))
     if found is None:
-        return "\n\n".join([*parts, "There was no live database to compare with."])
+        return "\n\n".join([*parts, "It was not compared with a live database."])
     counted: list[tuple[object, ...]] = [
         (each.table, each.rows, each.equal, each.different, each.missing, each.extra, each.later)
         for each in found.tables

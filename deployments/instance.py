@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import psycopg
@@ -26,6 +27,7 @@ from deployments import embedded_postgres, services, state
 from deployments.processes import Identity, last_lines, locked, stop, wait_until
 from minutier.errors import MinutierError, ServiceUnavailableError
 from storage.coverage import Debt, debt
+from storage.database import Connection
 from storage.dev_ca import authority_of
 from storage.files import write_durably
 from storage.postgres_checks import check
@@ -33,6 +35,7 @@ from storage.settings import Settings
 from storage.waiting import alarm, summary
 
 Say = Callable[[str], None]
+_Answer = TypeVar("_Answer")
 START_PATIENCE = 240.0
 """Seconds for all services together, the first start with its database migrations included."""
 OTHERS_PATIENCE = 20.0
@@ -120,22 +123,22 @@ def status(settings: Settings) -> list[ServiceStatus]:
 
 def waiting(settings: Settings) -> str:
     """Say how many deposits wait, for what and why; "" when none does, or the database cannot say."""
-    if not _complete(settings):
-        return ""
-    try:
-        with psycopg.connect(connected(settings).database_url or "", connect_timeout=5, row_factory=dict_row) as found:
-            return " ".join(filter(None, (summary(found), alarm(found, datetime.now(UTC)))))
-    except psycopg.Error:
-        return ""  # the line of the database says what is wrong with it
+    both = _asked(settings, lambda found: (summary(found), alarm(found, datetime.now(UTC))))
+    return " ".join(filter(None, both or ()))
 
 
 def verification(settings: Settings) -> Debt | None:
     """Give what of the archive was not verified in time; None when the database cannot say."""
+    return _asked(settings, lambda found: debt(found, datetime.now(UTC)))
+
+
+def _asked(settings: Settings, ask: Callable[[Connection], _Answer]) -> _Answer | None:
+    """Ask the catalogue of an instance that was started once; None when the database cannot say."""
     if not _complete(settings):
         return None
     try:
         with psycopg.connect(connected(settings).database_url or "", connect_timeout=5, row_factory=dict_row) as found:
-            return debt(found, datetime.now(UTC))
+            return ask(found)
     except psycopg.Error:
         return None  # the line of the database says what is wrong with it
 

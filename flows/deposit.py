@@ -47,8 +47,9 @@ def deposit_documents(title: str, tickets: list[Ticket]) -> State[Any]:
     stamping: State[Any] = stamp_documents(title, ready, return_state=True)
 
     stored = store_document.map(with_token(ready))
-    committing: State[Any] = commit_documents(title, arrived(stored), return_state=True)
-    locked = lock_document.map(arrived(stored))
+    placed = arrived(stored)
+    committing: State[Any] = commit_documents(title, placed, return_state=True)
+    locked = lock_document.map(placed)
     in_place = arrived(locked)
     # Told "archived" only once the stores alone could give it all back, whatever becomes of the database.
     keeping: State[Any] = keep_segments(return_state=True)

@@ -328,6 +328,11 @@ def safes(connection: Connection) -> Iterator[dict[str, Any]]:
     )
 
 
+def safe_names(connection: Connection) -> list[str]:
+    """Give the names of all safes, in their order."""
+    return [row["name"] for row in connection.execute("SELECT name FROM safe ORDER BY name")]
+
+
 def class_years(connection: Connection, name: str) -> int:
     """Give the years of a lifecycle class; BadInputError (`UNKNOWN_CLASS`) names the known ones."""
     rows = connection.execute("SELECT name, years FROM lifecycle_class ORDER BY name").fetchall()
@@ -343,7 +348,7 @@ def class_years(connection: Connection, name: str) -> int:
 
 def require_safe(connection: Connection, name: str) -> None:
     """Raise BadInputError (`UNKNOWN_SAFE`) unless the safe exists."""
-    known = [row["name"] for row in connection.execute("SELECT name FROM safe ORDER BY name")]
+    known = safe_names(connection)
     if name not in known:
         raise BadInputError(
             "UNKNOWN_SAFE",

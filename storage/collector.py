@@ -61,7 +61,7 @@ def collect_strays(archive: Archive) -> int:
 def _candidates(archive: Archive, store: ObjectStore) -> Iterator[tuple[_Owner, list[ObjectVersion]]]:
     """Iterate over the keys that may hold a stray: two versions or more, or an owner that has ended."""
     with archive.database.transaction() as connection:
-        safes = [row["name"] for row in connection.execute("SELECT name FROM safe ORDER BY name")]
+        safes = catalogue.safe_names(connection)
         ended = _ended_deposits(connection) | _idle_tokens(connection)
     for folder in (*safes, EVIDENCE):
         for key, group in groupby(store.list_objects(f"{folder}/"), lambda version: version.key):

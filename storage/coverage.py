@@ -175,10 +175,7 @@ def mark_proofs(connection: Connection, judged: Iterable[tuple[str, str]], at: d
 def debt(connection: Connection, now: datetime) -> Debt:
     """Compute the debt of verification at a time."""
     values = {"states": list(COMMITTED_STATES), "day": now - NEW_WITHIN, "month": now - EACH_WITHIN}
-    copies = connection.execute(
-        _DEBT.encode(),
-        values,
-    ).fetchone()
+    copies = connection.execute(_DEBT.encode(), values).fetchone()
     proofs = connection.execute(
         "SELECT count(*) FILTER (WHERE p.checked_at < %(month)s OR (p.checked_at IS NULL AND received_at < %(day)s))"
         " AS late, min(coalesce(p.checked_at, received_at)) AS since"

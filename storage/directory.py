@@ -229,12 +229,15 @@ class DirectoryStore:
         return f"{max(nanoseconds, newest + 1000):020d}-{secrets.token_hex(8)}"
 
     def _find(self, key: str, version_id: str) -> Path:
-        path = f"{self.root}/{check_key(key)}/{version_id}.bin"
-        # One look at the disk where all is well: a sweep asks twice for each copy.
-        if _VERSION.match(version_id) is None or not os.path.isfile(path):  # noqa: PTH113
+        path = self.root / check_key(key) / f"{version_id}.bin"
+        try:
+            there = _VERSION.match(version_id) is not None and path.is_file()
+        except OSError as error:
+            raise disk_error(error, self.root) from error
+        if not there:
             with self._disk():
                 raise KeyError(f"{self.name}: no version {version_id} of {key}")
-        return Path(path)
+        return path
 
     def _versions(self, key: str) -> list[ObjectVersion]:
         _, found = _scan(f"{self.root}/{key}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from psycopg.errors import UniqueViolation
 
 from minutier.errors import BadInputError, IntegrityFailureError, RefusedDocumentError, ServiceUnavailableError
-from minutier.fingerprint import Fingerprint, fingerprint_file
+from minutier.fingerprint import Digesting, Fingerprint, fingerprint_file
 from minutier.identifiers import new_archive_id
 from minutier.manifest import read_parts
 from storage import catalogue
@@ -155,15 +155,15 @@ def _require_file(path: Path) -> int:
 
 def _spool(delivery: Delivery, target: Path) -> tuple[Fingerprint, dict[str, str]]:
     """Copy, make durable, read back; gives the fingerprint and the other digests that the depositor announced."""
-    first, second, size = hashlib.sha256(), hashlib.sha3_512(), 0
+    taken = Digesting()
     others = {name: hashlib.new(name) for name in delivery.expected if name == "sha512"}
     with delivery.path.open("rb") as source, durable_writer(target) as stream:
         while piece := source.read(1 << 20):
-            for digest in (first, second, *others.values()):
+            taken.update(piece)
+            for digest in others.values():
                 digest.update(piece)
-            size += len(piece)
             stream.write(piece)
-    captured = Fingerprint(first.hexdigest(), second.hexdigest(), size)
+    captured = taken.fingerprint()
     if not target.is_file() or fingerprint_file(target) != captured:
         raise IntegrityFailureError(
             "SPOOL_ALTERED",

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from minutier.errors import PolicyRefusedError, ServiceUnavailableError
 from minutier.events import Event
-from storage import journal
+from storage import catalogue, journal
 from storage.archive import Archive
 from storage.batches import EVIDENCE
 from storage.catalogue import StoredObject
@@ -73,7 +73,7 @@ def watch_stores(archive: Archive) -> tuple[StoreFinding, ...]:
 
 def _prefixes(archive: Archive) -> list[str]:
     with archive.database.transaction() as connection:
-        safes = [row["name"] for row in connection.execute("SELECT name FROM safe ORDER BY name")]
+        safes = catalogue.safe_names(connection)
     return [*(f"{name}/" for name in (*safes, EVIDENCE)), SEGMENTS]
 
 

@@ -19,7 +19,6 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import URL
 
 from minutier.events import format_time
 from storage.archive import Archive
@@ -134,6 +133,8 @@ def _engine(database_url: str) -> Iterator[Any]:
 
 def _sqlalchemy_url(conninfo: str) -> str:
     """Turn a libpq URL into the words of SQLAlchemy, with the driver that the archive itself uses."""
+    from sqlalchemy import URL
+
     rest: dict[str, Any] = dict(conninfo_to_dict(conninfo))
     port = rest.pop("port", None)
     url = URL.create(

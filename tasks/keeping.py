@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from storage.bootstrap import current_archive
 from storage.proofs import make_checkpoint
 from storage.segments import extend_segments, keep_journal
-from tasks.prefect_step import may_pass_later
+from tasks.prefect_step import retried
 
 
-@task(
-    name="keep the journal",
-    retries=3,
-    retry_delay_seconds=[1, 5, 15],
-    retry_condition_fn=may_pass_later,
-    persist_result=False,
-)
+@retried("keep the journal")
 def keep_segments() -> int:
     """Put on every replica what no segment of the journal tells yet; gives how many segments were cut."""
     return keep_journal(current_archive())
 
 
-@task(
-    name="keep the journal and its checkpoint",
-    retries=3,
-    retry_delay_seconds=[1, 5, 15],
-    retry_condition_fn=may_pass_later,
-    persist_result=False,
-)
+@retried("keep the journal and its checkpoint")
 def keep_checkpoint() -> int:
     """Sign a checkpoint over the journal, keep it with the rest, and lock older segments as long as newer documents."""
     archive = current_archive()

@@ -41,32 +41,30 @@ async def may_pass_later(_task: Task[Any, Any], _run: TaskRun, state: State[Any]
     return isinstance(error, MinutierError) and error.retryable
 
 
-def step(name: str) -> Callable[[Callable[..., _Result]], Task[..., _Result]]:
-    """Make a Prefect task of a one-document step called `name`, with retries.
+def retried(name: str, run_name: str | None = None) -> Callable[[Callable[_P, _Result]], Task[_P, _Result]]:
+    """Make a Prefect task called `name`, whose runs are called `run_name`, with retries.
 
     Prefect cannot stop a thread: the time limits are where they bind, on the isolated child, the calls to stores,
     authority and database, and on the run as a whole.
     """
     return task(
         name=name,
-        task_run_name=f"{name} · {{ticket.reference}}",
+        task_run_name=run_name,
         retries=len(_DELAYS),
         retry_delay_seconds=_DELAYS,
         retry_condition_fn=may_pass_later,
         persist_result=False,
     )
+
+
+def step(name: str) -> Callable[[Callable[..., _Result]], Task[..., _Result]]:
+    """Make a retried task of a step on one document, given as `ticket`."""
+    return retried(name, f"{name} · {{ticket.reference}}")
 
 
 def batch_step(name: str) -> Callable[[Callable[_P, _Result]], Task[_P, _Result]]:
-    """Make a Prefect task of a step called `name` on all the documents of a batch called `title`, with retries."""
-    return task(
-        name=name,
-        task_run_name=f"{name} · {{title}}",
-        retries=len(_DELAYS),
-        retry_delay_seconds=_DELAYS,
-        retry_condition_fn=may_pass_later,
-        persist_result=False,
-    )
+    """Make a retried task of a step on all the documents of a batch, called `title`."""
+    return retried(name, f"{name} · {{title}}")
 
 
 def outcome(ticket: Ticket, deposit: Deposit) -> Ticket | State[Any]:

@@ -14,12 +14,7 @@ from storage.bootstrap import require_probed
 from storage.database import Database
 from storage.memory import Fault
 from storage.reception import current
-from tests.support.rig import carry
-
-
-class Killed(BaseException):
-    """The process is gone: no handler of an expected error sees it."""
-
+from tests.support.rig import Killed, break_call, carry
 
 FAULTS = [Fault.LOST, Fault.UNANSWERED, Killed]
 
@@ -64,21 +59,6 @@ def test_every_call_to_a_store(rig):
                 store.fault_hook = None
             carry(rig.archive, [archive_id])
             whole_alone(rig, archive_id)
-
-
-def break_call(rig, broken, fault):
-    """Break one call, counted over both stores."""
-    numbers = iter(range(10**6))
-
-    def hook(_call):
-        if next(numbers) != broken:
-            return None
-        if fault is Killed:
-            raise Killed
-        return fault
-
-    for store in rig.stores:
-        store.fault_hook = hook
 
 
 def whole_alone(rig, archive_id):

@@ -19,7 +19,7 @@ from storage.bootstrap import open_archive, require_probed
 from storage.catalogue import Deposit
 from storage.dev_ca import create_development_ca
 from storage.dev_tsa import issue_token, load_tsa_key
-from storage.memory import ManualClock, MemoryStore
+from storage.memory import Call, Fault, ManualClock, MemoryStore
 from storage.ports import ObjectStore
 from storage.reception import Delivery, current, receive
 from storage.sealing import seal_deposit, stamp_batch
@@ -79,7 +79,7 @@ def pass_screening(archive: Archive, archive_id: str, rung: str = "original-only
 
 
 def carry(archive: Archive, archive_ids: Sequence[str]) -> list[Deposit]:
-    """Carry received documents to their end, in the order of flows/deposit.py."""
+    """Carry received documents to their end, as flows/deposit.py does, but for keeping the journal on the stores."""
     require_probed(archive)
     for archive_id in archive_ids:
         pass_screening(archive, archive_id)
@@ -92,6 +92,25 @@ def carry(archive: Archive, archive_ids: Sequence[str]) -> list[Deposit]:
         vault.lock_deposit(archive, archive_id)
     vault.attest_deposits(archive, archive_ids)
     return [current(archive, archive_id) for archive_id in archive_ids]
+
+
+class Killed(BaseException):
+    """The process is gone: no handler of an expected error sees it."""
+
+
+def break_call(rig: Rig, broken: int, fault: Fault | type[Killed]) -> None:
+    """Break one call, counted over all stores."""
+    numbers = iter(range(10**6))
+
+    def hook(_call: Call) -> Fault | None:
+        if next(numbers) != broken:
+            return None
+        if isinstance(fault, type):
+            raise fault
+        return fault
+
+    for store in rig.stores:
+        store.fault_hook = hook
 
 
 @contextmanager

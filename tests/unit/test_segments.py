@@ -13,10 +13,7 @@ from storage.memory import Fault, MemoryStore
 from storage.segments import extend_segments, keep_journal
 from storage.sweep import sweep
 from tests.support.rebuilt import live_url, on_database
-
-
-class Killed(BaseException):
-    """The process is gone."""
+from tests.support.rig import Killed, break_call
 
 
 def contents(store):
@@ -149,17 +146,7 @@ def test_whatever_dies_the_next_run_places_the_very_same_segment(rig, fault):
     assert total > 10
     for broken in range(total):
         rig.deliver(b"document %d" % broken, f"R-{fault}-{broken}")
-        numbers = iter(range(1000))
-
-        def hook(_call, numbers=numbers, broken=broken):
-            if next(numbers) != broken:
-                return None
-            if fault is Killed:
-                raise Killed
-            return fault
-
-        for store in rig.stores:
-            store.fault_hook = hook
+        break_call(rig, broken, fault)
         with pytest.raises((MinutierError, Killed)):
             keep_journal(rig.archive)
         for store in rig.stores:
