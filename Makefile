@@ -15,6 +15,7 @@ RUN = $(UV) run --frozen
 COVERED ?= 90
 SECONDS_EACH ?= 600
 SAMPLE ?= 0
+JOBS ?= 2
 
 .PHONY: help bootstrap bootstrap-test demo test test-long fuzz mutants lint pytest bench up down wheel-check
 
@@ -44,7 +45,7 @@ lint: bootstrap ## Format, lint, types, direction of imports
 	@$(RUN) lint-imports
 
 pytest: ## Tests with coverage; ARGS='-k word' for some of them
-	@$(RUN) pytest -m "not long" --cov --cov-report=term --cov-report=xml $(ARGS)
+	@$(RUN) pytest -m "not long" -n $(JOBS) --dist loadfile --cov --cov-report=term --cov-report=xml $(ARGS)
 	@$(RUN) coverage report --include='minutier/*' --fail-under=$(COVERED) >/dev/null \
 		|| { echo "coverage of minutier/ is under $(COVERED) %" >&2; exit 1; }
 	@$(RUN) coverage report --include='storage/*' --fail-under=$(COVERED) >/dev/null \

@@ -76,19 +76,19 @@ def decode_segment(data: bytes, key: Ed25519PublicKey) -> Segment:
     """
     lines = data.split(b"\n")
     if len(lines) < 3 or lines.pop() != b"":
-        raise _failure("SEGMENT_FORMAT", "it does not end with a whole line")
+        raise _refusal("SEGMENT_FORMAT", "it does not end with a whole line")
     line, signature, *entries = lines
     try:
         key.verify(base64.b64decode(signature, validate=True), line)
     except (InvalidSignature, ValueError) as error:
-        raise _failure("SEGMENT_SIGNATURE", "the journal's key did not sign it") from error
+        raise _refusal("SEGMENT_SIGNATURE", "the journal's key did not sign it") from error
     try:
         head = _head(canonical.decode(line))
         chain = bytes.fromhex(head.chain_before)
     except ValueError as error:
-        raise _failure("SEGMENT_FORMAT", str(error)) from error
+        raise _refusal("SEGMENT_FORMAT", str(error)) from error
     if head.last - head.first + 1 != len(entries) or chain_after(chain, entries).hex() != head.chain_after:
-        raise _failure("SEGMENT_CHAIN", f"its entries are not those numbered {head.first} to {head.last}")
+        raise _refusal("SEGMENT_CHAIN", f"its entries are not those numbered {head.first} to {head.last}")
     return Segment(head, tuple(entries), hashlib.sha256(data).hexdigest())
 
 
@@ -100,7 +100,7 @@ def require_follows(segment: Segment, before: Segment | None) -> None:
         chain, sha256 = before.head.chain_after, before.sha256
     head = segment.head
     if (head.number, head.first, head.chain_before, head.previous) != (number, first, chain, sha256):
-        raise _failure("SEGMENT_CHAIN", f"segment {head.number} does not continue segment {number - 1}")
+        raise _refusal("SEGMENT_CHAIN", f"segment {head.number} does not continue segment {number - 1}")
 
 
 def _head(value: Any) -> Head:
@@ -117,7 +117,7 @@ def _head(value: Any) -> Head:
     return head
 
 
-def _failure(code: str, reason: str) -> IntegrityFailureError:
+def _refusal(code: str, reason: str) -> IntegrityFailureError:
     return IntegrityFailureError(
         code,
         f"A segment of the journal is not what was stored: {reason}.",

@@ -73,7 +73,7 @@ def all_given_back(rig, deposits, data):
 
 
 def test_sixty_harms_below_directories_are_healed_by_one_sweep(directories):
-    deposits, data = deposit_some(directories, 24, (1, 700, 20_000))
+    deposits, data = deposit_some(directories, 32, (1, 700, 20_000))
     assert harm_and_heal(directories, 1, 60, seed=7) == 60
     all_given_back(directories, deposits, data)
 
@@ -81,7 +81,7 @@ def test_sixty_harms_below_directories_are_healed_by_one_sweep(directories):
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_a_thousand_harms_below_directories_are_healed(directories):
-    deposits, data = deposit_some(directories, 120, (1, 700, 20_000, 300_000))
+    deposits, data = deposit_some(directories, 130, (1, 700, 20_000, 300_000))
     assert harm_and_heal(directories, 4, 250, seed=int(os.environ.get("MINUTIER_SEED", "11"))) == 1000
     all_given_back(directories, deposits, data)
 
