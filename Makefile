@@ -45,7 +45,7 @@ lint: bootstrap ## Format, lint, types, direction of imports
 	@$(RUN) lint-imports
 
 pytest: ## Tests with coverage; ARGS='-k word' for some of them
-	@$(RUN) pytest -m "not long" -n $(JOBS) --dist loadfile --cov --cov-report=term --cov-report=xml $(ARGS)
+	@$(RUN) pytest -m "not long" -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=xml $(ARGS)
 	@$(RUN) coverage report --include='minutier/*' --fail-under=$(COVERED) >/dev/null \
 		|| { echo "coverage of minutier/ is under $(COVERED) %" >&2; exit 1; }
 	@$(RUN) coverage report --include='storage/*' --fail-under=$(COVERED) >/dev/null \

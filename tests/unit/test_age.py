@@ -302,7 +302,7 @@ NO_RECIPIENTS = [
 ]
 
 
-@pytest.mark.parametrize("text", NO_RECIPIENTS)
+@pytest.mark.parametrize("text", NO_RECIPIENTS, ids=range(len(NO_RECIPIENTS)))
 def test_what_is_not_a_recipient_is_refused(text):
     assert code(lambda: parse_recipient(text)) == "BAD_RECIPIENT"
 
