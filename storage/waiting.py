@@ -115,16 +115,17 @@ def alarm(connection: Connection, now: datetime) -> str:
 def to_resume(
     connection: Connection, now: datetime, *, left_behind: bool = False, limit: int = 500
 ) -> list[tuple[str, str]]:
-    """Give archive_id and reference of deposits to take up again, the oldest first.
+    """Give archive_id and reference of deposits to take up again, at most `limit` of them, the oldest first.
 
     Those that wait for a time-stamp; with `left_behind` also those that nothing has moved for longer than a run may
-    last.
+    last. Where there are more than `limit`, those of this turn are drawn: what is stuck for good must not keep the
+    others from their turn.
     """
     rows = connection.execute(
         "SELECT d.archive_id, d.reference FROM deposit d LEFT JOIN deposit_wait w USING (archive_id)"
         " WHERE d.state NOT IN ('ARCHIVED', 'REFUSED', 'ABANDONED') AND ((w.archive_id IS NOT NULL"
         " AND d.state = 'SEALED') OR (%s AND (SELECT max(e.at) FROM journal_event e"
-        " WHERE e.archive_id = d.archive_id) < %s)) ORDER BY d.archive_id LIMIT %s",
+        " WHERE e.archive_id = d.archive_id) < %s)) ORDER BY random() LIMIT %s",
         (left_behind, now - _LEFT_BEHIND, limit),
     )
-    return [(str(row["archive_id"]), str(row["reference"])) for row in rows]
+    return sorted((str(row["archive_id"]), str(row["reference"])) for row in rows)

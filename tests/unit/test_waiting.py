@@ -105,6 +105,22 @@ def test_what_nothing_has_moved_for_an_hour_is_taken_up(rig):
     assert left_behind(rig) == [(left.archive_id, "R-left")]
 
 
+def test_what_is_stuck_does_not_keep_the_others_from_their_turn(rig):
+    left = [rig.deliver(f"left {number}".encode(), f"R-{number}").archive_id for number in range(3)]
+    rig.clock.advance(66 * 60)
+    with rig.archive.database.transaction() as connection:
+
+        def turn():
+            return waiting.to_resume(connection, rig.clock(), left_behind=True, limit=1)
+
+        # One of three is left out of sixty turns once in 10^10.
+        turns = [turn() for _ in range(60)]
+        everyone = waiting.to_resume(connection, rig.clock(), left_behind=True, limit=3)
+    assert {len(found) for found in turns} == {1}
+    assert {found[0][0] for found in turns} == set(left)
+    assert [archive_id for archive_id, _ in everyone] == sorted(left)
+
+
 def test_a_run_says_by_its_name_that_it_waits():
     state = final_state({"SEALED": 2, "ARCHIVED": 1}, None, no_token=DOWN)
     assert (state.name, state.type.value) == ("WaitingForTimestamp", "FAILED")
