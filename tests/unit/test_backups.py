@@ -44,6 +44,26 @@ def places(rig):
     return Places(rig.archive.settings.home)
 
 
+def archive_log(rig):
+    """Have all that the log holds until now archived, and the next minute of it begin.
+
+    Only the superuser, whom no connection reaches, may end a segment that is not full: so this one is filled.
+    """
+    with rig.archive.database.transaction() as connection:
+        name = connection.execute("SELECT pg_walfile_name(pg_current_wal_insert_lsn()) AS name").fetchone()["name"]
+        connection.execute("CREATE TABLE filling AS SELECT md5(n::text) FROM generate_series(1, 300000) AS n")
+        connection.execute("DROP TABLE filling")
+    wait_archived(rig, name)
+
+
+def wait_archived(rig, name):
+    """Wait until a segment that was ended is archived: the server does that when it comes to it."""
+    deadline = time.monotonic() + 60
+    while not list(places(rig).wal.glob(f"{name}*.gz")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert list(places(rig).wal.glob(f"{name}*.gz"))
+
+
 def test_a_backup_is_whole_and_says_where_its_log_begins(guarded):
     (backup,) = backups(places(guarded))
     assert {path.name for path in (places(guarded).base / backup.name).iterdir()} == {
@@ -51,7 +71,7 @@ def test_a_backup_is_whole_and_says_where_its_log_begins(guarded):
     }  # fmt: skip
     assert backup.size > 1_000_000
     assert len(backup.first_wal) == 24
-    assert list(places(guarded).wal.glob(f"{backup.first_wal}*.gz"))
+    wait_archived(guarded, backup.first_wal)
 
 
 def test_what_came_after_the_backup_comes_back_by_the_log(guarded):
@@ -109,6 +129,8 @@ def test_a_damaged_backup_is_red(guarded):
 
 
 def test_a_journal_that_was_written_anew_since_is_red(guarded):
+    # What a restore sees ends where the archived log ends: here before the first change, then after the last one.
+    archive_log(guarded)
     with guarded.archive.database.transaction() as connection:
         connection.execute("ALTER TABLE journal_event DISABLE TRIGGER journal_only_grows")
         connection.execute("UPDATE journal_event SET chain = sha256(chain)")
@@ -122,6 +144,7 @@ def test_a_journal_that_was_written_anew_since_is_red(guarded):
                 query = "UPDATE journal_event SET chain = sha256(%s) WHERE seq = %s RETURNING chain"
                 chain = bytes(connection.execute(query, (chain + bytes(row["leaf"]), row["seq"])).fetchone()["chain"])
             connection.execute("ALTER TABLE journal_event ENABLE TRIGGER journal_only_grows")
+        archive_log(guarded)
 
 
 def test_a_copy_that_the_stores_lost_is_red(guarded):
