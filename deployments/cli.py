@@ -169,6 +169,7 @@ def _command(arguments: list[str]) -> int:
         commands_documents,
         commands_instance,
         commands_keys,
+        commands_lifecycle,
         commands_reading,
         commands_recovery,
         commands_safes,

@@ -17,12 +17,8 @@ app.add_typer(store_app, name="store")
 _BUDGET = re.compile(r"(\d+)([smh]?)\Z")
 _TO_COME = {
     "restitute": "give documents back in open formats with their proofs",
-    "destroy": "destroy a document whose term has come",
     "empty": "empty a safe",
     "ship": "ship legal traces to the supervision",
-    "purge": "destroy what its lifecycle class allows",
-    "hold": "put a document under legal hold",
-    "release": "release a legal hold",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -102,12 +103,15 @@ def rekey_safe(
 @class_app.command("list")
 def list_classes() -> None:
     """List the lifecycle classes."""
+    from storage import classes
+
     with running_archive() as archive, archive.database.transaction() as connection:
-        found = connection.execute("SELECT * FROM lifecycle_class ORDER BY name").fetchall()
+        found = classes.all_classes(connection)
     rows: list[tuple[object, ...]] = [
-        (item["name"], item["title"], item["years"], item["disposition"], item["mode"]) for item in found
+        (each.name, each.title, each.words(), "required" if each.needs_visa else "", each.mode) for each in found
     ]
-    show(found, table(("class", "title", "years", "final fate", "mode"), rows))
+    value = [dataclasses.asdict(each) | {"needs_visa": each.needs_visa} for each in found]
+    show(value, table(("class", "title", "kept", "visa", "mode"), rows))
 
 
 @class_app.command("create")
@@ -116,15 +120,20 @@ def create_class(
     years: Annotated[int, typer.Option(help="years that documents are kept, 1 to 100")],
     mode: Annotated[str, typer.Option(help="managed, or blind: the depositor encrypts")] = "managed",
     title: Annotated[str, typer.Option(help="a name that people read")] = "",
+    fate: Annotated[str, typer.Option(help="what becomes of them then: destroy, sort, or keep")] = "destroy",
+    calendar: Annotated[bool, typer.Option("--calendar", help="to the 1 January that follows the years")] = False,
+    visa: Annotated[bool, typer.Option("--visa", help="nothing goes without the archives' visa")] = False,
 ) -> None:
-    """Create a lifecycle class."""
-    from storage import safes
+    """Create a lifecycle class. Its terms never change afterwards."""
+    from storage import classes
 
     require_text(title=title)
+    term = classes.CALENDAR if calendar else classes.FROM_DEPOSIT
+    wanted = classes.LifecycleClass(name, title or name, years, mode, fate, term, visa)
     with running_archive() as archive:
-        made = safes.create_class(archive, name, title or name, years, mode)
-    words = f"Class {name} {'created' if made else 'was there already'}: {years} years, {mode}."
-    show({"class": name, "created": made, "years": years, "mode": mode}, words)
+        made = classes.create_class(archive, wanted)
+    words = f"Class {name} {'created' if made else 'was there already'}: {wanted.words()}, {mode}."
+    show({"class": name, "created": made, "years": years, "mode": mode, "fate": fate, "term": term}, words)
 
 
 @app.command("seal-local")

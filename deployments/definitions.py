@@ -16,6 +16,7 @@ from flows.deposit import deposit_documents
 from flows.drill import rehearse
 from flows.intake import take_feed
 from flows.integrity import sweep_archive
+from flows.purge import destroy_approved, review_due
 from flows.renewal import renew_evidence
 from flows.resume import resume_waiting
 from storage.settings import Settings
@@ -71,6 +72,14 @@ DEFINITIONS = (
     Definition(
         rehearse, "weekly", "Restores the last backup aside, and compares it with life.",
         "0 4 * * 6", 1, ("backup", "drill"), {"documents": 20},
+    ),
+    Definition(
+        review_due, "monthly", "Ends destructions that had begun, and counts what may go now; destroys nothing else.",
+        "0 6 1 * *", 1, ("lifecycle",),
+    ),
+    Definition(
+        destroy_approved, "by-hand", "Destroys the documents of a list that two persons agreed on.",
+        None, 1, ("lifecycle",),
     ),
     Definition(
         renew_evidence, "weekly", "Renews time-stamps and hash trees before what they rest on ends.",

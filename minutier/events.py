@@ -29,6 +29,8 @@ class Event(StrEnum):
     DEPOSIT_ARCHIVED = "deposit:archived"
     DEPOSIT_REFUSED = "deposit:refused"
     DEPOSIT_ABANDONED = "deposit:abandoned"
+    DEPOSIT_DESTROYING = "deposit:destroying"
+    DEPOSIT_DESTROYED = "deposit:destroyed"
     DOCUMENT_READ = "document:read"
     DOCUMENT_CHECKED = "document:checked"
     PROOF_EXPORTED = "proof:exported"
@@ -49,6 +51,12 @@ class Event(StrEnum):
     KEY_ACTIVATED = "key:activated"
     KEY_ROTATED = "key:rotated"
     KEY_REVOKED = "key:revoked"
+    DOCUMENT_HELD = "document:held"
+    DOCUMENT_RELEASED = "document:released"
+    DISPOSAL_LISTED = "disposal:listed"
+    DISPOSAL_APPROVED = "disposal:approved"
+    DOCUMENT_RESTITUTED = "document:restituted"
+    RESTITUTION_ATTESTED = "restitution:attested"
 
 
 def format_time(moment: datetime) -> str:

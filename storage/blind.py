@@ -26,6 +26,7 @@ from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedE
 from minutier.fingerprint import fingerprint_file
 from storage import safes
 from storage.catalogue import Deposit
+from storage.classes import BLIND, get_class
 from storage.database import Connection
 from storage.files import write_durably
 from storage.keys import decrypt_stream, encrypt_file, wrap_key
@@ -111,7 +112,7 @@ def require_mode(connection: Connection, safe: str, lifecycle_class: str, delive
 
     PolicyRefusedError: `BLIND_REQUIRED`, `BLIND_NOT_ALLOWED`, `SAFE_NOT_CLIENT_HELD`, `RECIPIENT_MISSING`.
     """
-    blind = safes.class_mode(connection, lifecycle_class) == safes.BLIND
+    blind = get_class(connection, lifecycle_class).mode == BLIND
     if blind and delivery is None:
         raise PolicyRefusedError(
             "BLIND_REQUIRED",
@@ -181,7 +182,7 @@ def screen_ciphertext(original: Path, text: bytes) -> dict[str, str | int | list
 
 def is_blind(deposit: Deposit) -> bool:
     """Say whether the archived original is a ciphertext made by the depositor."""
-    return (deposit.screening or {}).get("mode") == safes.BLIND
+    return (deposit.screening or {}).get("mode") == BLIND
 
 
 def opened(deposit: Deposit, identity: Identity) -> tuple[bytes, Statement]:

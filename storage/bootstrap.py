@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import astuple
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from minutier.events import Event
 from minutier.trust import load_trust
 from storage import journal, seal_keys
 from storage.archive import Archive, system_clock
+from storage.classes import CALENDAR, KEEP, SORT, LifecycleClass
 from storage.database import Database
 from storage.dev_ca import JOURNAL_NAME, DevelopmentCa, authority_of
 from storage.dev_keys import SECOND_FOLDER, second_authority_of
@@ -41,7 +43,13 @@ from storage.tsa import TimestampAuthorities
 
 _PROBE_LIFE = timedelta(hours=24)
 _DEFAULT_SAFE = ("demo", "Coffre de démonstration")
-_DEFAULT_CLASSES = (("default", "Conservation cinq ans", 5, "destroy"),)
+_DEFAULT_CLASSES = (
+    LifecycleClass("default", "Conservation cinq ans", 5),
+    LifecycleClass("siv", "Dossier d’immatriculation : cinq ans, à la fin de l’année civile", 5, term=CALENDAR),
+    LifecycleClass("planning-keep", "Urbanisme : conservation définitive", 10, disposition=KEEP),
+    LifecycleClass("planning-sort", "Urbanisme : tri, sous visa", 10, disposition=SORT),
+    LifecycleClass("planning-destroy", "Urbanisme : élimination, sous visa", 10, visa=True),
+)
 _opened: dict[Path, Archive] = {}
 _opening = threading.Lock()
 
@@ -291,8 +299,8 @@ def _install_defaults(archive: Archive) -> None:
     with archive.database.transaction() as connection:
         for row in _DEFAULT_CLASSES:
             connection.execute(
-                "INSERT INTO lifecycle_class (name, title, years, disposition) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT DO NOTHING",
-                row,
+                "INSERT INTO lifecycle_class (name, title, years, mode, disposition, term, visa)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                astuple(row),
             )
     create_safe(archive, *_DEFAULT_SAFE)

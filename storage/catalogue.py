@@ -22,8 +22,9 @@ from storage.database import Connection
 STATES = ("RECEIVED", "SCREENED", "RENDERED", "SEALED", "STAMPED", "STORED", "COMMITTED", "LOCKED", "ARCHIVED")
 COMMITTED_STATES = ("COMMITTED", "LOCKED", "ARCHIVED")
 ENDED_STATES = ("REFUSED", "ABANDONED")
-_FINAL_STATES = (*ENDED_STATES, "ARCHIVED")
-_EVENTS = {state: Event(f"deposit:{state.lower()}") for state in (*STATES, *ENDED_STATES)}
+DESTROYED_STATES = ("DESTROYING", "DESTROYED")
+_FINAL_STATES = (*ENDED_STATES, "ARCHIVED", "DESTROYED")
+_EVENTS = {state: Event(f"deposit:{state.lower()}") for state in (*STATES, *ENDED_STATES, *DESTROYED_STATES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def advance(
     """Move a deposit from the state it was read in to `state` (compare-and-swap), journal it, give it as it stands now.
 
     One that began again meanwhile may stand at the same state: its seal is another one, or is not there yet. Nothing
-    leaves a final state (REFUSED, ABANDONED, ARCHIVED).
+    leaves a final state (REFUSED, ABANDONED, DESTROYED; ARCHIVED only to be destroyed).
     Raises ServiceUnavailableError (`STATE_MOVED`) when another worker moved it first: read again and go on from there.
     """
     values = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in columns.items()}
@@ -131,7 +132,7 @@ def advance(
         "UPDATE deposit SET {} WHERE archive_id = %s AND state = %s AND seal IS NOT DISTINCT FROM %s RETURNING *"
     ).format(settings)
     known = (deposit.archive_id, deposit.state, deposit.seal)
-    final = deposit.state in _FINAL_STATES
+    final = deposit.state in _FINAL_STATES and (deposit.state, state) != ("ARCHIVED", "DESTROYING")
     row = None if final else connection.execute(query, (state, *values.values(), *known)).fetchone()
     if row is None:
         raise _moved()
@@ -187,8 +188,12 @@ def start_again(connection: Connection, deposit: Deposit, at: datetime) -> None:
 def drop_made(connection: Connection, archive_id: str) -> None:
     """Forget what an uncommitted deposit had staged and its place in a token: nothing rests on it any more."""
     for table in ("replica_copy", "object", "evidence_chain", "deposit_wait"):
-        query = SQL("DELETE FROM {} WHERE archive_id = %s").format(Identifier(table))
-        connection.execute(query, (archive_id,))
+        forget(connection, table, archive_id)
+
+
+def forget(connection: Connection, table: str, archive_id: str) -> None:
+    """Delete the rows of one table about a document."""
+    connection.execute(SQL("DELETE FROM {} WHERE archive_id = %s").format(Identifier(table)), (archive_id,))
 
 
 def get(connection: Connection, archive_id: str) -> Deposit:
@@ -221,20 +226,21 @@ def unknown(identifier: str) -> BadInputError:
 
 
 def find_by_digest(connection: Connection, sha256: str, sha3_512: str) -> list[Deposit]:
-    """Give the live deposits whose original has both digests, oldest first."""
+    """Give the live deposits whose original has both digests, oldest first; where there is none, destroyed ones."""
     rows = connection.execute(
         "SELECT * FROM deposit WHERE sha256 = %s AND sha3_512 = %s AND state NOT IN ('REFUSED', 'ABANDONED')"
         " ORDER BY archive_id",
         (sha256, sha3_512),
     )
-    return [_deposit(row) for row in rows]
+    found = [_deposit(row) for row in rows]
+    return [each for each in found if each.state not in DESTROYED_STATES] or found
 
 
 def find_by_reference(connection: Connection, safe: str, reference: str) -> list[Deposit]:
     """Give every deposit under a reference: the live one first, then refused ones, newest first."""
     rows = connection.execute(
         "SELECT * FROM deposit WHERE safe = %s AND reference = %s"
-        " ORDER BY state IN ('REFUSED', 'ABANDONED'), archive_id DESC",
+        " ORDER BY state IN ('REFUSED', 'ABANDONED', 'DESTROYING', 'DESTROYED'), archive_id DESC",
         (safe, reference),
     )
     return [_deposit(row) for row in rows]
@@ -244,7 +250,8 @@ def list_deposits(connection: Connection, safe: str | None = None, *, unfinished
     """Give deposits in order of arrival, of one safe or of all; `unfinished` leaves out the ended ones."""
     rows = connection.execute(
         "SELECT * FROM deposit WHERE (%(safe)s::text IS NULL OR safe = %(safe)s)"
-        " AND (NOT %(unfinished)s OR state NOT IN ('ARCHIVED', 'REFUSED', 'ABANDONED')) ORDER BY archive_id",
+        " AND (NOT %(unfinished)s OR state NOT IN ('ARCHIVED', 'REFUSED', 'ABANDONED', 'DESTROYED'))"
+        " ORDER BY archive_id",
         {"safe": safe, "unfinished": unfinished},
     )
     return [_deposit(row) for row in rows]
@@ -331,19 +338,6 @@ def safes(connection: Connection) -> Iterator[dict[str, Any]]:
 def safe_names(connection: Connection) -> list[str]:
     """Give the names of all safes, in their order."""
     return [row["name"] for row in connection.execute("SELECT name FROM safe ORDER BY name")]
-
-
-def class_years(connection: Connection, name: str) -> int:
-    """Give the years of a lifecycle class; BadInputError (`UNKNOWN_CLASS`) names the known ones."""
-    rows = connection.execute("SELECT name, years FROM lifecycle_class ORDER BY name").fetchall()
-    known = {row["name"]: int(row["years"]) for row in rows}
-    if name not in known:
-        raise BadInputError(
-            "UNKNOWN_CLASS",
-            f"There is no lifecycle class {name!r}.",
-            remedy=f"Use one of: {', '.join(known)}; or make it: minutier class create NAME --years N",
-        )
-    return known[name]
 
 
 def require_safe(connection: Connection, name: str) -> None:

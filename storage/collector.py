@@ -18,6 +18,8 @@ from storage.files import remove
 from storage.ports import ObjectStore, ObjectVersion
 from storage.reception import quarantine
 
+_NOTHING_RESTS = (*catalogue.ENDED_STATES, "DESTROYED")
+
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
@@ -31,7 +33,7 @@ class _Owner:
         """Say whether nothing rests, or will ever rest, on what it staged."""
         if self.is_token:
             return self.id in _idle_tokens(connection)
-        return catalogue.state_of(connection, self.id) in catalogue.ENDED_STATES
+        return catalogue.state_of(connection, self.id) in _NOTHING_RESTS
 
     def is_settled(self, connection: Connection) -> bool:
         """Say whether its copies stand: what lies beside them is not going to be adopted."""
@@ -72,8 +74,8 @@ def _candidates(archive: Archive, store: ObjectStore) -> Iterator[tuple[_Owner, 
 
 
 def _ended_deposits(connection: Connection) -> set[str]:
-    """Give the archive_ids of all deposits that were refused or abandoned."""
-    rows = connection.execute("SELECT archive_id FROM deposit WHERE state = ANY(%s)", (list(catalogue.ENDED_STATES),))
+    """Give the archive_ids of all deposits that were refused or abandoned, and of what was destroyed."""
+    rows = connection.execute("SELECT archive_id FROM deposit WHERE state = ANY(%s)", (list(_NOTHING_RESTS),))
     return {str(row["archive_id"]) for row in rows}
 
 
@@ -160,7 +162,7 @@ def clean_spool(archive: Archive) -> int:
             quarantine(archive, folder, folder.name)
         elif state is None:
             quarantine(archive, folder, f"unclaimed-{folder.name}")
-        elif state == "ARCHIVED":
+        elif state in ("ARCHIVED", *catalogue.DESTROYED_STATES):
             remove(folder)
             dropped += 1
     return dropped

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from minutier.age import Identity
-from minutier.errors import BadInputError, IntegrityFailureError, ServiceUnavailableError
+from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
 from minutier.events import Event, format_time
 from minutier.fingerprint import Fingerprint, fingerprint_file, parse_fingerprint
 from minutier.identifiers import is_archive_id
@@ -59,7 +59,16 @@ def find(archive: Archive, identifier: str) -> Deposit:
 
 
 def require_archived(deposit: Deposit) -> None:
-    """Raise BadInputError (`NOT_ARCHIVED`) for a deposit that has not reached its end."""
+    """Raise BadInputError (`NOT_ARCHIVED`) for a deposit that has not reached its end.
+
+    PolicyRefusedError (`DESTROYED`) for a document that is no longer there.
+    """
+    if deposit.state in catalogue.DESTROYED_STATES:
+        raise PolicyRefusedError(
+            "DESTROYED",
+            f"The document {deposit.archive_id} was destroyed at the end of its life; nothing can read it any more.",
+            remedy=f"`minutier certificate {deposit.archive_id} -o DIR` gives the sealed certificate of it.",
+        )
     if deposit.state != "ARCHIVED":
         raise BadInputError(
             "NOT_ARCHIVED",

@@ -204,7 +204,7 @@ def _record(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: 
         with archive.database.transaction() as connection:
             for known in catalogue.find_by_reference(connection, delivery.safe, delivery.reference):
                 same = (known.sha256, known.sha3_512) == (fingerprint.sha256, fingerprint.sha3_512)
-                if known.refusal_code is None and known.state != "ABANDONED":
+                if known.refusal_code is None and known.state not in ("ABANDONED", *catalogue.DESTROYED_STATES):
                     return _same_or_conflict(archive, delivery, known, archive_id, fingerprint, same=same)
                 if same and known.refusal_code in _CONTENT_REFUSALS and known.name == _name(delivery):
                     return known
@@ -218,7 +218,7 @@ def _record(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: 
         # or from the start, where that deposit has ended meanwhile.
         with archive.database.transaction() as connection:
             known = catalogue.find_by_reference(connection, delivery.safe, delivery.reference)[0]
-        if known.state in catalogue.ENDED_STATES:
+        if known.state in (*catalogue.ENDED_STATES, *catalogue.DESTROYED_STATES):
             return _record(archive, delivery, archive_id, fingerprint)
         same = (known.sha256, known.sha3_512) == (fingerprint.sha256, fingerprint.sha3_512)
         return _same_or_conflict(archive, delivery, known, archive_id, fingerprint, same=same)

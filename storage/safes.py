@@ -1,4 +1,4 @@
-"""Safes and lifecycle classes: who may open a safe's documents, and how documents of a class are treated."""
+"""Safes (coffres): who may open their documents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from storage.archive import Archive
 from storage.database import Connection
 
 HOST, CLIENT, ESCROW = "host", "client", "escrow"
-MANAGED, BLIND = "managed", "blind"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _KEYS_LOCK = 0x6B657972696E6731  # "keyring1"
 
@@ -188,41 +187,3 @@ def house_escrow(connection: Connection) -> str | None:
         " ORDER BY s.created_at, s.name LIMIT 1"
     ).fetchone()
     return str(row["recipient"]) if row else None
-
-
-def create_class(archive: Archive, name: str, title: str, years: int, mode: str) -> bool:
-    """Create a lifecycle class; False when one with the same terms was there already.
-
-    Raises BadInputError: `BAD_NAME`, `BAD_CLASS` for years or mode out of range, `CLASS_EXISTS` with other terms.
-    """
-    if not _NAME.fullmatch(name):
-        raise BadInputError(
-            "BAD_NAME", f"{name!r} cannot name a class.", remedy="Use small letters, digits and hyphens, 63 at most."
-        )
-    if mode not in (MANAGED, BLIND) or not 1 <= years <= 100:
-        raise BadInputError(
-            "BAD_CLASS", "A class has 1 to 100 years and the mode managed or blind.", remedy="Correct the option."
-        )
-    with archive.database.transaction() as connection:
-        done = connection.execute(
-            "INSERT INTO lifecycle_class (name, title, years, disposition, mode) VALUES (%s, %s, %s, 'destroy', %s)"
-            " ON CONFLICT DO NOTHING",
-            (name, title, years, mode),
-        )
-        if done.rowcount:
-            details: dict[str, str | int] = {"class": name, "years": years, "mode": mode}
-            journal.append(connection, Event.CLASS_CREATED, archive.clock(), details=details)
-            return True
-        known = connection.execute("SELECT years, mode FROM lifecycle_class WHERE name = %s", (name,)).fetchone()
-    if known is None or (known["years"], known["mode"]) != (years, mode):
-        raise BadInputError(
-            "CLASS_EXISTS", f"There is a class {name!r} with other terms.", remedy="`minutier class list` shows them."
-        )
-    return False
-
-
-def class_mode(connection: Connection, name: str) -> str:
-    """Give the mode of a lifecycle class, managed or blind; BadInputError (`UNKNOWN_CLASS`)."""
-    catalogue.class_years(connection, name)
-    (row,) = connection.execute("SELECT mode FROM lifecycle_class WHERE name = %s", (name,)).fetchall()
-    return str(row["mode"])

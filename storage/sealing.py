@@ -10,10 +10,10 @@ from minutier.events import Event
 from minutier.evidence import build_batch
 from minutier.fingerprint import fingerprint_file
 from minutier.manifest import Description, Part, encode_manifest
-from minutier.retention import retain_until
 from storage import catalogue, journal, revocation
 from storage.archive import Archive
 from storage.catalogue import Deposit
+from storage.classes import get_class
 from storage.evidence_store import keep_token, leaves_of, members, start_chains
 from storage.keys import spool_altered
 from storage.reception import RUNGS_WITH_FILE, do_step
@@ -30,8 +30,8 @@ def seal_deposit(archive: Archive, archive_id: str, software: Mapping[str, str])
 def _seal(archive: Archive, deposit: Deposit, software: Mapping[str, str]) -> Deposit:
     now = archive.clock()
     with archive.database.transaction() as connection:
-        years = catalogue.class_years(connection, deposit.lifecycle_class)
-    until = retain_until(deposit.received_at, years)
+        lifecycle = get_class(connection, deposit.lifecycle_class)
+    until = lifecycle.retain_until(deposit.received_at)
     description = Description(
         archive_id=deposit.archive_id,
         safe=deposit.safe,

@@ -123,7 +123,8 @@ def to_resume(
     """
     rows = connection.execute(
         "SELECT d.archive_id, d.reference FROM deposit d LEFT JOIN deposit_wait w USING (archive_id)"
-        " WHERE d.state NOT IN ('ARCHIVED', 'REFUSED', 'ABANDONED') AND ((w.archive_id IS NOT NULL"
+        " WHERE d.state NOT IN ('ARCHIVED', 'REFUSED', 'ABANDONED', 'DESTROYING', 'DESTROYED')"
+        " AND ((w.archive_id IS NOT NULL"
         " AND d.state = 'SEALED') OR (%s AND (SELECT max(e.at) FROM journal_event e"
         " WHERE e.archive_id = d.archive_id) < %s)) ORDER BY random() LIMIT %s",
         (left_behind, now - _LEFT_BEHIND, limit),

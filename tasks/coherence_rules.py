@@ -14,6 +14,7 @@ from storage.catalogue import COMMITTED_STATES
 
 _COMMITTED = "({})".format(", ".join(f"'{state}'" for state in COMMITTED_STATES))
 _LOCKED = "('LOCKED', 'ARCHIVED')"
+_DESTROYED = "('DESTROYING', 'DESTROYED')"
 _HEX = "length({0}) <> {1} OR {0} ~ '[^0-9a-f]'"
 TABLES = ("deposit", "object", "replica_copy", "token", "journal_event")
 
@@ -80,7 +81,7 @@ _DOCUMENTS = (
         "Le journal verse un document une fois, et aucun document qui n'est pas versé.",
         "SELECT d.archive_id AS id, d.state, count(e.event_id) AS entries FROM {batch} AS d LEFT JOIN journal_event e"
         " ON e.archive_id = d.archive_id AND e.event = 'deposit:committed' GROUP BY d.archive_id, d.state"
-        f" HAVING count(e.event_id) <> CASE WHEN d.state IN {_COMMITTED} THEN 1 ELSE 0 END",
+        f" HAVING count(e.event_id) <> CASE WHEN d.state IN {_COMMITTED} OR d.state IN {_DESTROYED} THEN 1 ELSE 0 END",
     ),
     Rule(
         "document-state-journaled",
@@ -95,10 +96,29 @@ _DOCUMENTS = (
     Rule(
         "document-attested",
         "deposit",
-        "An archived document has its attestation, and no other has one.",
-        "Un document archivé a son attestation, et nul autre n'en a.",
+        "A document that is, or was, archived has its attestation, and no other has one.",
+        "Un document archivé, ou qui le fut, a son attestation, et nul autre n'en a.",
         "SELECT d.archive_id AS id, d.state FROM {batch} AS d LEFT JOIN outbox b ON b.archive_id = d.archive_id"
-        " WHERE (d.state = 'ARCHIVED') <> (b.archive_id IS NOT NULL)",
+        f" WHERE (d.state = 'ARCHIVED' OR d.state IN {_DESTROYED}) <> (b.archive_id IS NOT NULL)",
+    ),
+    Rule(
+        "destroyed-leaves-nothing",
+        "deposit",
+        "Of a destroyed document no key, object or copy is known, and its certificate is kept.",
+        "D'un document détruit, ni clé, ni objet, ni copie ne sont connus, et son certificat est conservé.",
+        "SELECT d.archive_id AS id, d.state FROM {batch} AS d LEFT JOIN destruction x USING (archive_id)"
+        f" WHERE d.state IN {_DESTROYED} AND (x.archive_id IS NULL"
+        " OR (d.state = 'DESTROYED') <> (x.certificate_id IS NOT NULL)"
+        " OR EXISTS (SELECT 1 FROM document_key k WHERE k.archive_id = d.archive_id)"
+        " OR EXISTS (SELECT 1 FROM object o WHERE o.archive_id = d.archive_id))",
+    ),
+    Rule(
+        "held-is-not-destroyed",
+        "deposit",
+        "No document goes while a hold stands on it.",
+        "Aucun document n'est détruit tant qu'un gel pèse sur lui.",
+        "SELECT d.archive_id AS id, d.state FROM {batch} AS d JOIN legal_hold h ON h.archive_id = d.archive_id"
+        f" AND h.released_at IS NULL WHERE d.state IN {_DESTROYED}",
     ),
     Rule(
         "document-has-evidence",

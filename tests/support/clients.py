@@ -11,8 +11,9 @@ from storage.archive import Archive
 from storage.blind import load_delivery, seal_local
 from storage.bootstrap import require_probed
 from storage.catalogue import Deposit
+from storage.classes import BLIND, LifecycleClass, create_class
 from storage.reception import Delivery, current, receive
-from storage.safes import create_class, create_safe
+from storage.safes import create_safe
 from storage.sealing import seal_deposit, stamp_batch
 from tasks.rendering import render_deposit
 from tasks.screening import screen_deposit
@@ -35,7 +36,7 @@ def holding(archive: Archive, *identities: Identity) -> Archive:
 
 def blind_delivery(rig: Rig, source: Path, recipients: list[str], safe: str = "notary", **more: object) -> Delivery:
     """Encrypt a file as its depositor does, on a machine of its own: only what it writes comes back."""
-    create_class(rig.archive, CLASS, CLASS, 10, "blind")
+    create_class(rig.archive, LifecycleClass(CLASS, CLASS, 10, BLIND))
     folder = rig.folder / f"depositor-{source.name}"
     folder.mkdir(exist_ok=True)
     ciphertext, _, statement = seal_local(source, folder, recipients, "minutier tests")

@@ -14,6 +14,7 @@ from deployments import (
     commands_documents,
     commands_instance,
     commands_keys,
+    commands_lifecycle,
     commands_reading,
     commands_recovery,
     commands_safes,
@@ -27,8 +28,8 @@ PACKAGES = ("minutier", "storage", "tasks", "flows", "deployments", "supervision
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "infra").rglob("*.md"))]
 README, CLI, OPERATIONS = ROOT / "README.md", ROOT / "docs" / "cli.md", ROOT / "docs" / "operations.md"
 REGISTERED = (
-    commands_archive, commands_deposits, commands_documents, commands_instance, commands_keys, commands_reading,
-    commands_recovery, commands_safes,
+    commands_archive, commands_deposits, commands_documents, commands_instance, commands_keys, commands_lifecycle,
+    commands_reading, commands_recovery, commands_safes,
 )  # fmt: skip
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")

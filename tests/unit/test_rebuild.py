@@ -15,13 +15,14 @@ from minutier.verify import verify
 from storage import catalogue, journal, proofs, reading, renewal, segments
 from storage.abandoning import abandon
 from storage.bootstrap import open_archive, rebuild_sources
+from storage.classes import LifecycleClass, create_class
 from storage.comparison import compare
 from storage.directory import DirectoryStore
 from storage.keys import KeyRing
 from storage.memory import MemoryStore
 from storage.rebuild import rebuild, require_empty
 from storage.rekey import rekey_safe
-from storage.safes import create_class, create_safe
+from storage.safes import create_safe
 from storage.segments import LEDGER, ROLE, keep_journal, segment_key
 from storage.sweep import sweep
 from tests.support.authority import change_authority
@@ -50,7 +51,7 @@ def everything(rig):
     """Thirty documents in every condition; the archive is still at the end of this, and kept on its stores."""
     archive = rig.archive
     create_safe(archive, "mairie", "Mairie")
-    create_class(archive, "long", "Conservation longue", 30, "managed")
+    create_class(archive, LifecycleClass("long", "Conservation longue", 30))
     ids = [rig.deliver(b"document %d" % n, f"R-{n}", safe=("demo", "mairie")[n % 2]).archive_id for n in range(21)]
     first = carry(archive, ids)
     keep_journal(archive)

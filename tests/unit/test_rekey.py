@@ -13,6 +13,7 @@ from minutier.age import HYBRID, Identity, generate_identity, parse_identities, 
 from minutier.age_stream import decrypt_bytes
 from minutier.errors import BadInputError, IntegrityFailureError, MinutierError, PolicyRefusedError
 from storage import catalogue, journal, reading, rekey, safes
+from storage.classes import LifecycleClass, create_class, get_class
 from storage.keys import KeyRing
 from storage.opening import document_identity
 from storage.rekey import rekey_safe
@@ -384,15 +385,16 @@ def test_what_is_said_of_a_clients_safe_helps_where_it_is_said(rig):
 
 
 def test_classes_have_a_mode(rig):
-    assert safes.create_class(rig.archive, "sealed", "Sealed", 10, "blind")
-    assert not safes.create_class(rig.archive, "sealed", "Sealed", 10, "blind")
+    assert create_class(rig.archive, LifecycleClass("sealed", "Sealed", 10, "blind"))
+    assert not create_class(rig.archive, LifecycleClass("sealed", "Sealed", 10, "blind"))
     for name, years, mode, wanted in (
         ("sealed", 11, "blind", "CLASS_EXISTS"),
         ("other", 0, "blind", "BAD_CLASS"),
         ("other", 5, "open", "BAD_CLASS"),
         ("Other !", 5, "blind", "BAD_NAME"),
     ):
-        assert code(lambda a=(name, years, mode): safes.create_class(rig.archive, a[0], "t", a[1], a[2])) == wanted
+        other = LifecycleClass(name, "t", years, mode)
+        assert code(lambda other=other: create_class(rig.archive, other)) == wanted
     with rig.archive.database.transaction() as connection:
-        assert safes.class_mode(connection, "sealed") == "blind"
-        assert safes.class_mode(connection, "default") == "managed"
+        assert get_class(connection, "sealed").mode == "blind"
+        assert get_class(connection, "default").mode == "managed"
