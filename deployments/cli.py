@@ -172,6 +172,7 @@ def _command(arguments: list[str]) -> int:
         commands_lifecycle,
         commands_reading,
         commands_recovery,
+        commands_restitution,
         commands_safes,
     )
 

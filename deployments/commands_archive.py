@@ -16,8 +16,6 @@ app.add_typer(store_app, name="store")
 
 _BUDGET = re.compile(r"(\d+)([smh]?)\Z")
 _TO_COME = {
-    "restitute": "give documents back in open formats with their proofs",
-    "empty": "empty a safe",
     "ship": "ship legal traces to the supervision",
 }
 

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from storage.acts import Act
     from storage.archive import Archive
 
-_REASON = Annotated[str, typer.Option("--reason", help="why, in one line")]
-_BY = Annotated[str, typer.Option("--by", metavar="NAME", help="who acts; default: this account")]
-_VISA = Annotated[str, typer.Option("--visa", metavar="TEXT", help="number of the archives' visa, where one is needed")]
+REASON = Annotated[str, typer.Option("--reason", help="why, in one line")]
+BY = Annotated[str, typer.Option("--by", metavar="NAME", help="who acts; default: this account")]
+VISA = Annotated[str, typer.Option("--visa", metavar="TEXT", help="number of the archives' visa, where one is needed")]
 
 
 @app.command()
-def hold(identifier: ID, reason: _REASON, by: _BY = "") -> None:
+def hold(identifier: ID, reason: REASON, by: BY = "") -> None:
     """Put a document under legal hold: nothing destroys it while the hold stands."""
     from storage import holds, reading
 
     require_text(reason=reason, by=by)
     with running_archive() as archive:
         found = reading.find(archive, identifier)
-        placed, new = holds.place_hold(archive, found.archive_id, reason, by or _account())
+        placed, new = holds.place_hold(archive, found.archive_id, reason, by or account())
     words = f"{'Held' if new else 'Held already'}: {found.archive_id}, hold {placed.hold_id}"
     show(asdict(placed) | {"new": new}, words)
 
@@ -39,9 +39,9 @@ def hold(identifier: ID, reason: _REASON, by: _BY = "") -> None:
 @app.command()
 def release(
     identifier: ID,
-    reason: _REASON,
+    reason: REASON,
     hold_id: Annotated[str, typer.Option("--hold", metavar="HOLD", help="which one, where several stand")] = "",
-    by: _BY = "",
+    by: BY = "",
 ) -> None:
     """Release a legal hold; its class decides again what becomes of the document."""
     from storage import holds, reading
@@ -49,7 +49,7 @@ def release(
     require_text(reason=reason, by=by, hold=hold_id)
     with running_archive() as archive:
         found = reading.find(archive, identifier)
-        released = holds.release_holds(archive, found.archive_id, reason, by or _account(), hold_id)
+        released = holds.release_holds(archive, found.archive_id, reason, by or account(), hold_id)
         with archive.database.transaction() as connection:
             left = len(holds.standing(connection, found.archive_id))
     value = {"archive_id": found.archive_id, "released": [each.hold_id for each in released], "standing": left}
@@ -71,7 +71,7 @@ def list_holds() -> None:
 
 
 @app.command()
-def destroy(identifier: ID, reason: _REASON, by: _BY = "", visa: _VISA = "") -> None:
+def destroy(identifier: ID, reason: REASON, by: BY = "", visa: VISA = "") -> None:
     """Destroy a document whose term has come, on every replica; gives the number of its sealed certificate."""
     from storage import acts, destruction, reading
     from storage.segments import keep_journal
@@ -80,7 +80,7 @@ def destroy(identifier: ID, reason: _REASON, by: _BY = "", visa: _VISA = "") -> 
     with running_archive() as archive:
         found = reading.find(archive, identifier)
         decision = destruction.Decision(
-            acts.require_reason(reason), acts.require_person(by or _account(), "who destroys"), visa=visa.strip()
+            acts.require_reason(reason), acts.require_person(by or account(), "who destroys"), visa=visa.strip()
         )
         paper = destruction.destroy(archive, found.archive_id, decision)
         keep_journal(archive)
@@ -111,8 +111,8 @@ def certificate(
 def purge(
     approve: Annotated[str, typer.Option("--approve", metavar="LIST", help="destroy what this list names")] = "",
     reason: Annotated[str, typer.Option("--reason", help="why, in one line; with --approve")] = "",
-    by: _BY = "",
-    visa: _VISA = "",
+    by: BY = "",
+    visa: VISA = "",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="directory to write the sealed list in")] = None,
 ) -> int:
     """List what its class lets go now; with --approve, by another person, destroy what such a list names."""
@@ -120,8 +120,8 @@ def purge(
     if output is not None:
         require_directory(output)
     if approve:
-        return _destroy_list(approve, reason, by or _account(), visa.strip())
-    return _make_list(by or _account(), output)
+        return _destroy_list(approve, reason, by or account(), visa.strip())
+    return _make_list(by or account(), output)
 
 
 def _make_list(by: str, output: Path | None) -> int:
@@ -209,7 +209,8 @@ def require_directory(output: Path) -> None:
         raise BadInputError("BAD_OUTPUT", f"There is no directory {output}.", remedy="Give one that exists.")
 
 
-def _account() -> str:
+def account() -> str:
+    """Give the name of the account that runs the command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # an account without a name

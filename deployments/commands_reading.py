@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from storage.archive import Archive
     from storage.catalogue import Deposit
 
-_IDENTITY = Annotated[
+IDENTITY = Annotated[
     list[Path] | None, typer.Option("--identity", help="age identity file of the client; may be repeated")
 ]
 _RANGE = re.compile(r"(\d{1,18})-(\d{1,18})\Z")
@@ -41,7 +41,7 @@ def read(
     identifier: ID,
     output: Annotated[Path, typer.Option("-o", "--output", help="where to write the document")],
     rendition: Annotated[bool, typer.Option("--rendition", help="the PDF/A rendition instead of the original")] = False,
-    identity: _IDENTITY = None,
+    identity: IDENTITY = None,
     encrypted: Annotated[bool, typer.Option("--encrypted", help="the stored bytes and the wrapped key")] = False,
     span: Annotated[str, typer.Option("--range", metavar="A-B", help="bytes A to B only, from 0")] = "",
 ) -> None:
@@ -103,7 +103,7 @@ def _write_range(archive: Archive, found: Deposit, role: str, bounds: tuple[int,
 
 
 @app.command()
-def check(identifier: ID, identity: _IDENTITY = None) -> int:
+def check(identifier: ID, identity: IDENTITY = None) -> int:
     """Re-read every copy of a document and check its whole proof."""
     from minutier.report import Verdict
 
@@ -156,7 +156,7 @@ def _check_proof(archive: Archive, found: Deposit) -> tuple[Any, str]:
 def proof(
     identifier: ID,
     output: Annotated[Path, typer.Option("-o", "--output", help="the zip to write")],
-    identity: _IDENTITY = None,
+    identity: IDENTITY = None,
 ) -> None:
     """Export the self-contained proof of one document."""
     from storage import proofs, reading

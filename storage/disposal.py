@@ -9,7 +9,7 @@ from typing import Any
 
 from minutier.errors import BadInputError, MinutierError, PolicyRefusedError
 from minutier.events import Event, format_time
-from storage import acts, classes, journal
+from storage import acts, catalogue, classes, journal
 from storage.archive import Archive
 from storage.database import Connection
 from storage.destruction import Decision, begun, destroy, go_on
@@ -182,3 +182,26 @@ def go_on_all(archive: Archive) -> list[Outcome]:
         except MinutierError as error:
             found.append(Outcome(archive_id, error.code, error.message))
     return found
+
+
+def empty_safe(
+    archive: Archive, safe: str, decision: Decision, progress: Callable[[int, int], None] = lambda _done, _of: None
+) -> list[Outcome]:
+    """Destroy every document of a safe that may go; what stands against the others is said (NF Z42-020, empty).
+
+    Raises BadInputError (`UNKNOWN_SAFE`), ServiceUnavailableError when a store is away: run again, it goes on.
+    """
+    with archive.database.transaction() as connection:
+        catalogue.require_safe(connection, safe)
+        found = catalogue.list_deposits(connection, safe)
+    left = [each for each in found if each.state not in (*catalogue.ENDED_STATES, "DESTROYED")]
+    outcomes = []
+    for place, deposit in enumerate(left):
+        progress(place, len(left))
+        try:
+            paper = destroy(archive, deposit.archive_id, decision)
+            outcomes.append(Outcome(deposit.archive_id, "destroyed", certificate_id=paper.act_id))
+        except PolicyRefusedError as error:
+            outcomes.append(Outcome(deposit.archive_id, error.code, error.message))
+    progress(len(left), len(left))
+    return outcomes

@@ -17,6 +17,7 @@ from deployments import (
     commands_lifecycle,
     commands_reading,
     commands_recovery,
+    commands_restitution,
     commands_safes,
 )
 from deployments.cli import app
@@ -29,7 +30,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((RO
 README, CLI, OPERATIONS = ROOT / "README.md", ROOT / "docs" / "cli.md", ROOT / "docs" / "operations.md"
 REGISTERED = (
     commands_archive, commands_deposits, commands_documents, commands_instance, commands_keys, commands_lifecycle,
-    commands_reading, commands_recovery, commands_safes,
+    commands_reading, commands_recovery, commands_restitution, commands_safes,
 )  # fmt: skip
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")

@@ -1,0 +1,123 @@
+"""The commands on the end of life: one JSON document each, exit codes of the contract, the same call twice."""
+
+import json
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+
+from deployments import commands_lifecycle, commands_reading, commands_restitution, commands_safes
+from deployments.cli import run
+from minutier.seal import check_seal
+from storage.reception import current
+
+
+@pytest.fixture
+def command(rig, monkeypatch, capsys):
+    @contextmanager
+    def running():
+        yield rig.archive
+
+    for module in (commands_lifecycle, commands_reading, commands_restitution, commands_safes):
+        monkeypatch.setattr(module, "running_archive", running)
+
+    def call(*arguments):
+        code = run(["--json", *(str(each) for each in arguments)])
+        return code, json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def years_later(rig):
+    rig.clock.advance(timedelta(days=366 * 6).total_seconds())
+
+
+def test_a_hold_from_its_placing_to_its_release(rig, command):
+    archive_id = rig.deposit().archive_id
+    code, placed = command("hold", archive_id, "--reason", "case 1", "--by", "clerk")
+    assert (code, placed["new"], placed["placed_by"]) == (0, True, "clerk")
+    assert command("hold", archive_id, "--reason", "case 1", "--by", "clerk")[1]["new"] is False
+    _, listed = command("holds")
+    assert [each["hold_id"] for each in listed] == [placed["hold_id"]]
+    years_later(rig)
+    code, refused = command("destroy", archive_id, "--reason", "term")
+    assert (code, refused["error"]["code"]) == (4, "HELD")
+    code, value = command("release", archive_id, "--reason", "closed")
+    assert (code, value) == (0, {"archive_id": archive_id, "released": [placed["hold_id"]], "standing": 0})
+    assert command("release", archive_id, "--reason", "closed")[1]["released"] == []
+
+
+def test_destruction_and_its_certificate(rig, command, tmp_path):
+    deposit = rig.deposit()
+    code, early = command("destroy", deposit.fingerprint, "--reason", "asked")
+    assert (code, early["error"]["code"]) == (4, "RETENTION")
+    assert deposit.retain_until.strftime("%Y-%m-%d") in early["error"]["message"]
+    code, none_yet = command("certificate", deposit.archive_id, "-o", tmp_path)
+    assert (code, none_yet["error"]["code"]) == (4, "NOT_DESTROYED")
+    years_later(rig)
+    code, value = command("destroy", deposit.archive_id, "--reason", "term", "--by", "archivist")
+    assert (code, value["state"], value["certificate"]["requested_by"]) == (0, "DESTROYED", "archivist")
+    assert command("destroy", deposit.archive_id, "--reason", "term", "--by", "archivist") == (code, value)
+    code, written = command("certificate", deposit.archive_id, "-o", tmp_path)
+    body, seal = ((tmp_path / f"{deposit.archive_id}.destruction.json{end}").read_bytes() for end in ("", ".p7s"))
+    assert (code, len(written["files"]), json.loads(body)) == (0, 2, value["certificate"])
+    check_seal(body, seal, rig.archive.seal_roots, rig.clock(), rig.archive.crls)
+    code, gone = command("read", deposit.archive_id, "-o", tmp_path / "out")
+    assert (code, gone["error"]["code"]) == (4, "DESTROYED")
+    assert command("check", deposit.archive_id)[0] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("hold", "nosuch", "--reason", "r"), "UNKNOWN_ID"),
+        (("hold", "ID", "--reason", " "), "BAD_REASON"),
+        (("hold", "ID", "--reason", "r", "--by", "x" * 81), "BAD_PERSON"),
+        (("destroy", "ID"), "USAGE"),
+        (("certificate", "ID", "-o", "/no/such"), "BAD_OUTPUT"),
+        (("restitute", "-o", "bag"), "USAGE"),
+        (("restitute", "ID", "--safe", "demo", "-o", "bag"), "USAGE"),
+        (("restitute", "--safe", "nosuch", "-o", "bag"), "UNKNOWN_SAFE"),
+        (("empty", "nosuch", "--reason", "r"), "UNKNOWN_SAFE"),
+        (("class", "create", "c", "--years", "5", "--fate", "burn"), "BAD_CLASS"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value)[:24].strip(),
+)
+def test_wrong_calls_say_what_is_wrong(rig, command, arguments, code):
+    archive_id = rig.deposit().archive_id
+    found, value = command(*(archive_id if each == "ID" else each for each in arguments))
+    assert (found, value["error"]["code"]) == (2, code)
+    assert value["error"]["remedy"]
+
+
+def test_restitution_of_a_dossier_and_of_documents(rig, command, tmp_path):
+    one, two = rig.deposit(b"1", "R-1", dossier="A"), rig.deposit(b"2", "R-2", dossier="B")
+    code, value = command("restitute", "--safe", "demo", "--dossier", "A", "-o", tmp_path / "a", "--to", "garage")
+    assert (code, value["given"], value["missing"]) == (0, [one.archive_id], [])
+    code, value = command("restitute", two.fingerprint, one.archive_id, "-o", tmp_path / "both")
+    assert (code, value["given"]) == (0, [two.archive_id, one.archive_id])
+    for store in rig.stores:
+        (version,) = store.versions(f"demo/{two.archive_id}/original.age")
+        store.damage(version.key, version.version_id, b"rotten")
+    code, value = command("restitute", "--safe", "demo", "-o", tmp_path / "all")
+    assert (code, value["missing"]) == (1, [{"archive_id": two.archive_id, "code": "NO_GOOD_COPY"}])
+
+
+def test_a_safe_is_emptied_or_what_stays_is_said(rig, command):
+    deposit = rig.deposit()
+    code, value = command("empty", "demo", "--reason", "end of contract")
+    assert (code, value["empty"], value["left"][0]["outcome"]) == (4, False, "RETENTION")
+    years_later(rig)
+    code, value = command("empty", "demo", "--reason", "end of contract")
+    assert (code, value) == (0, {"safe": "demo", "empty": True, "destroyed": [deposit.archive_id], "left": []})
+    assert current(rig.archive, deposit.archive_id).state == "DESTROYED"
+
+
+def test_classes_are_made_with_their_fate(rig, command):
+    code, made = command("class", "create", "plans", "--years", "10", "--fate", "sort", "--calendar")
+    assert (code, made["fate"], made["term"]) == (0, "sort", "calendar")
+    _, listed = command("class", "list")
+    (found,) = [each for each in listed if each["name"] == "plans"]
+    assert (found["disposition"], found["needs_visa"]) == ("sort", True)
+    code, other = command("class", "create", "plans", "--years", "10")
+    assert (code, other["error"]["code"]) == (2, "CLASS_EXISTS")
