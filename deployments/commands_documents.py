@@ -218,6 +218,30 @@ def intake(
     return 1 if any(line["motif"] for line in lines) else 0
 
 
+@app.command()
+def dossiers(
+    feed: Annotated[str, typer.Argument(metavar="FEED")],
+    missing: Annotated[bool, typer.Option("--missing", help="incomplete ones only")] = False,
+) -> int:
+    """Show the dossiers of a feed that follows a profile: which pieces are there, which are missing."""
+    from storage import catalogue
+    from tasks.dossiers import dossiers_of
+
+    require_text(feed=feed)
+    with running_archive() as archive, archive.database.transaction() as connection:
+        catalogue.require_safe(connection, feed)
+        found = dossiers_of(feed, catalogue.list_deposits(connection, feed))
+    shown = [(profile, each) for profile, each in found if not (missing and each.complete)]
+    value = [each.as_dict() | {"fr": each.words(profile), "en": each.words(profile, "en")} for profile, each in shown]
+    rows: list[tuple[object, ...]] = [
+        (each.number, each.title, "complet" if each.complete else "incomplet", each.words(profile))
+        for profile, each in shown
+    ]
+    words = table(("dossier", "opération", "état", "pièces"), rows)
+    show(value, words if rows else "No dossier" + (" lacks a piece." if found else " that follows a profile."))
+    return 1 if any(not each.complete for _, each in shown) else 0
+
+
 def run_intake(archive: Archive, feed: str, directory: Path | None) -> tuple[list[dict[str, Any]], Any]:
     """Run the intake flow here; gives the reports of the batches taken, and the run's state."""
     from flows.intake import take_feed

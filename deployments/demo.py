@@ -15,9 +15,11 @@ from typing import Any
 from deployments.cli import table
 from storage import catalogue
 from storage.archive import Archive
-from tasks.bordereau import RECEIPT
+from tasks.bordereau import RECEIPT, REPORT
+from tasks.dossiers import dossiers_of
 from tasks.samples.feeds import generate
 from tasks.samples.model import Expected
+from tasks.samples.profiles import profiled_batch
 
 FEEDS = ("garage", "mairie")
 
@@ -36,6 +38,7 @@ class DemoReport:
     """What the demo did: a line per dossier, a line per refusal, and the checks."""
 
     dossiers: list[dict[str, Any]] = field(default_factory=list)
+    pieces: list[dict[str, str]] = field(default_factory=list)
     refusals: list[dict[str, str]] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
 
@@ -49,6 +52,7 @@ class DemoReport:
         return {
             "ok": self.ok,
             "dossiers": self.dossiers,
+            "pieces": self.pieces,
             "refusals": self.refusals,
             "checks": [asdict(check) for check in self.checks],
         }
@@ -58,11 +62,15 @@ class DemoReport:
         dossiers: list[tuple[object, ...]] = [
             (item["feed"], item["dossier"], item["archived"], item["refused"]) for item in self.dossiers
         ]
+        pieces: list[tuple[object, ...]] = [tuple(item.values()) for item in self.pieces]
         refusals: list[tuple[object, ...]] = [(item["reference"], item["code"], item["fr"]) for item in self.refusals]
         lines = [
             "",
             "Dossiers received",
             table(("feed", "dossier", "pieces archived", "pieces refused"), dossiers),
+            "",
+            "Pieces of the dossiers that follow a profile, as their depositor is told",
+            table(("feed", "dossier", "operation", "pieces"), pieces),
             "",
             "What was refused, and what its depositor is told",
             table(("reference", "code", "sentence"), refusals),
@@ -89,11 +97,13 @@ def run_demo(archive: Archive, say: Callable[[str], None]) -> DemoReport:
         for feed in FEEDS:
             say(f"sample feed {feed}: writing its files in {home / feed}")
             expected += generate(_door(home, feed), feed)
+            expected += profiled_batch(_door(home, feed), feed, _sample(feed))
             _deliver_again(home / feed, _door(Path(second), feed))
         for feed in FEEDS:
             _take(archive, feed, home / feed, say)
         lines = _lines(archive, {item.batch for item in expected})
         _describe(archive, report, lines, expected)
+        _tell_pieces(archive, report)
         before = _counts(archive)
         say("both feeds once more, by another door and under other batch names: nothing may be added")
         again = [line for feed in FEEDS for line in _take(archive, feed, Path(second) / feed, say)]
@@ -102,6 +112,30 @@ def run_demo(archive: Archive, say: Callable[[str], None]) -> DemoReport:
     report.checks.append(every_copy(run_sweep(archive, timedelta(hours=1))[0]))
     report.checks.append(_prove(archive, say))
     return report
+
+
+def _sample(feed: str) -> Callable[[int], bytes]:
+    from tasks.samples import garage, mairie
+
+    return garage.request if feed == "garage" else mairie.request
+
+
+def _tell_pieces(archive: Archive, report: DemoReport) -> None:
+    """Say which dossiers are complete and what the others lack, and check it against what was sent."""
+    with archive.database.transaction() as connection:
+        found = [each for feed in FEEDS for each in dossiers_of(feed, catalogue.list_deposits(connection, feed))]
+    report.pieces += [
+        {"feed": each.feed, "dossier": each.number, "operation": each.operation, "pieces": each.words(profile)}
+        for profile, each in found
+    ]
+    lacking = {each.operation: each.missing for _, each in found}
+    report.checks.append(
+        Check(
+            "Each dossier names the very pieces that it lacks.",
+            lacking == {"DA": (), "ADR": (("MANDAT",),), "CUa": (), "DP": (("DP2",),)},
+            f"({len(found)} dossiers that follow a profile)",
+        )
+    )
 
 
 def second_delivery(
@@ -135,7 +169,7 @@ def _deliver_again(first: Path, second: Path) -> None:
     """Bring the batches of a door to another one, under names that no batch had before."""
     mark = second.parent.name.rpartition("-")[2]
     for batch in first.iterdir():
-        shutil.copytree(batch, second / f"{batch.name}-{mark}", ignore=shutil.ignore_patterns(RECEIPT))
+        shutil.copytree(batch, second / f"{batch.name}-{mark}", ignore=shutil.ignore_patterns(RECEIPT, REPORT))
 
 
 def _take(archive: Archive, feed: str, door: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:

@@ -14,17 +14,19 @@ import io
 import re
 import stat
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from minutier.errors import BadInputError, RefusedDocumentError
+from tasks.feed_profiles import REFUSE, Profile, piece_code, profile_of
 
 COLUMNS = ("dossier", "reference", "piece", "titre", "fichier", "taille", "sha256", "date")
 MANIFEST = "bordereau.csv"
 RECEIPT = "accuse.csv"
+REPORT = "rapport.txt"
 ABSENT = "absent"
 _MAX_MANIFEST = 16 << 20
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,119}$"
@@ -49,6 +51,9 @@ class Row(BaseModel):
     taille: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     date: date
+    # Of a manifest that follows a profile: what else it says of the document, kept in its metadata, and its class.
+    attributes: dict[str, str] = {}
+    lifecycle_class: str = "default"
 
     @field_validator("taille", "date", mode="before")
     @classmethod
@@ -62,11 +67,23 @@ class Row(BaseModel):
     @classmethod
     def _plain_name(cls, value: str) -> str:
         # The receipt is written under its own name: a document of that name would be lost under it.
-        if value in (".", "..", MANIFEST, RECEIPT) or any(mark in value for mark in "/\\\0"):
+        if value in (".", "..", MANIFEST, RECEIPT, REPORT) or any(mark in value for mark in "/\\\0"):
             raise ValueError("must be the plain name of a file in the same folder")
         if len(value.encode()) > _MAX_FILE_NAME:
             raise ValueError(f"must be at most {_MAX_FILE_NAME} bytes in UTF-8")
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that a line breaks: which field, which rule, what it says. Never the value: it may name a person."""
+
+    line: int
+    field: str
+    rule: str
+    level: str
+    fr: str
+    en: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +94,7 @@ class Line:
     row: Row | None
     refusal: RefusedDocumentError | None = None
     reference: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +105,14 @@ class Batch:
     folder: Path
     manifest_sha256: str
     lines: tuple[Line, ...]
+    profile: str = ""
 
 
-def read_batch(folder: Path) -> Batch:
-    """Read a batch folder; BadInputError (`BAD_MANIFEST`) when its name or its manifest as a whole cannot be read."""
+def read_batch(folder: Path, today: date | None = None) -> Batch:
+    """Read a batch folder; BadInputError (`BAD_MANIFEST`) when its name or its manifest as a whole cannot be read.
+
+    The columns say which profile it follows (docs/feeds.md), if any; `today` is the day that its rules are judged on.
+    """
     path = folder / MANIFEST
     try:
         folder.name.encode()
@@ -102,17 +124,23 @@ def read_batch(folder: Path) -> Batch:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=";", strict=True)
-        header = next(reader, [])
-        if tuple(header) != COLUMNS:
-            raise bad_manifest(folder, f"its first line must be {';'.join(COLUMNS)}")
-        lines = tuple(_line(reader.line_num, values) for values in reader if any(values))
+        header = tuple(name.strip() for name in next(reader, []))
+        profile = profile_of(header)
+        if header != COLUMNS and profile is None:
+            raise bad_manifest(folder, f"its first line must be {';'.join(COLUMNS)}, or the columns of a profile")
+        day = today or datetime.now(UTC).date()
+        lines = tuple(
+            _profile_line(profile, reader.line_num, header, values, day) if profile else _line(reader.line_num, values)
+            for values in reader
+            if any(values)
+        )
     except UnicodeDecodeError as error:
         raise bad_manifest(folder, f"it is not UTF-8 (byte {error.start})") from error
     except csv.Error as error:
         raise bad_manifest(folder, f"it is not a semicolon CSV ({error})") from error
     except OSError as error:
         raise bad_manifest(folder, error.strerror or "it cannot be opened") from None
-    return Batch(folder.name, folder, hashlib.sha256(data).hexdigest(), lines)
+    return Batch(folder.name, folder, hashlib.sha256(data).hexdigest(), lines, profile.name if profile else "")
 
 
 def file_state(path: Path) -> str:
@@ -146,6 +174,52 @@ def _line(number: int, values: list[str]) -> Line:
         return Line(number, None, _bad_line(number, f"{first['loc'][0]}: {first['msg']}"), reference)
     except ValueError as error:
         return Line(number, None, _bad_line(number, str(error)), reference)
+
+
+def _profile_line(profile: Profile, number: int, header: tuple[str, ...], values: list[str], today: date) -> Line:
+    """Read a line of a manifest that follows a profile; the first refusing rule that it breaks says why."""
+    if len(values) != len(header):
+        return Line(number, None, _bad_line(number, f"it has {len(values)} fields, not {len(header)}"))
+    given = {name: value.strip() for name, value in zip(header, values, strict=True) if value.strip()}
+    findings = tuple(
+        Finding(number, rule.field, rule.code, rule.level, rule.fr, rule.en)
+        for rule in profile.broken_rules(given, today)
+    )
+    reference = profile.reference_of(given)
+    reference = reference if re.match(_NAME, reference) else ""
+    if refusing := [each for each in findings if each.level == REFUSE]:
+        return Line(number, None, _broken(refusing[0]), reference, findings)
+    expired = {rule.code for rule in profile.rules if rule.expired} & {each.rule for each in findings}
+    own = (profile.piece, "fichier", "taille", "sha256")
+    attributes = {name: value for name, value in given.items() if name not in own}
+    attributes |= {"profile": profile.name, "operation": given.get(profile.operation, "")}
+    attributes |= {"expired": "yes"} if expired else {}
+    try:
+        row = Row.model_validate({
+            "dossier": profile.dossier_of(given),
+            "reference": reference,
+            "piece": given.get(profile.piece, ""),
+            "titre": profile.pieces.get(piece_code(given.get(profile.piece, "")), given.get(profile.piece, "")),
+            "fichier": given.get("fichier", ""),
+            "taille": given.get("taille", ""),
+            "sha256": given.get("sha256", "").lower(),
+            "date": given.get(profile.piece_day) or given.get(profile.day, ""),
+            "attributes": attributes,
+            "lifecycle_class": profile.class_of(given),
+        })  # fmt: skip
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        return Line(number, None, _bad_line(number, f"{first['loc'][0]}: {first['msg']}"), reference, findings)
+    return Line(number, row, None, reference, findings)
+
+
+def _broken(finding: Finding) -> RefusedDocumentError:
+    return RefusedDocumentError(
+        "MANIFEST_LINE_BAD",
+        f"Line {finding.line}, field {finding.field}, rule {finding.rule}: {finding.en}",
+        f"Ligne {finding.line}, champ {finding.field}, règle {finding.rule} : {finding.fr}",
+        remedy="Correct this line and send the batch again; the other lines are taken.",
+    )
 
 
 def _bad_line(number: int, reason: str) -> RefusedDocumentError:

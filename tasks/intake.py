@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from prefect import task
+from prefect.artifacts import create_table_artifact
 from psycopg.types.json import Jsonb
 
 from minutier.errors import BadInputError, RefusedDocumentError, ServiceUnavailableError
@@ -20,11 +19,24 @@ from storage import catalogue
 from storage.archive import Archive
 from storage.bootstrap import current_archive
 from storage.catalogue import Deposit
-from storage.files import write_durably
 from storage.reception import Delivery, receive, refuse
 from storage.safes import check_safe_name, create_safe
-from tasks.bordereau import ABSENT, MANIFEST, RECEIPT, Batch, Line, Row, bad_manifest, file_state, read_batch
+from tasks.bordereau import (
+    ABSENT,
+    MANIFEST,
+    RECEIPT,
+    REPORT,
+    Batch,
+    Finding,
+    Line,
+    Row,
+    bad_manifest,
+    file_state,
+    read_batch,
+)  # fmt: skip
+from tasks.dossiers import dossiers_of
 from tasks.prefect_step import Ticket, may_pass_later, ticket_of
+from tasks.receipts import receipt_line, write_receipt, write_report
 
 LIFECYCLE_CLASS = "default"
 # A batch with a file absent or short may still be on its way: it is left alone until nothing moved for this long.
@@ -45,6 +57,7 @@ class Received:
     dossiers: dict[str, list[Ticket]]
     by_line: tuple[tuple[int, str], ...]
     seen: tuple[tuple[int, str], ...]
+    findings: tuple[Finding, ...] = ()
 
 
 def inbox(archive: Archive, feed: str, directory: str | None) -> Path:
@@ -156,7 +169,8 @@ def receive_batch(archive: Archive, feed: str, batch: Batch) -> Received:
         tickets = dossiers.setdefault(dossier, [])
         if ticket_of(deposit) not in tickets:
             tickets.append(ticket_of(deposit))
-    return Received(feed, batch.name, batch.manifest_sha256, dossiers, tuple(by_line), tuple(seen))
+    findings = tuple(finding for line in batch.lines for finding in line.findings)
+    return Received(feed, batch.name, batch.manifest_sha256, dossiers, tuple(by_line), tuple(seen), findings)
 
 
 def finish_batch(archive: Archive, folder: Path, received: Received) -> dict[str, Any]:
@@ -167,9 +181,19 @@ def finish_batch(archive: Archive, folder: Path, received: Received) -> dict[str
     """
     with archive.database.transaction() as connection:
         ended = [(number, catalogue.get(connection, archive_id)) for number, archive_id in received.by_line]
-    lines = [_receipt_line(number, deposit) for number, deposit in ended]
-    trouble = _write_receipt(folder / RECEIPT, lines)
+        numbers = {deposit.dossier for _, deposit in ended}
+        members = [each for each in catalogue.list_deposits(connection, received.feed) if each.dossier in numbers]
+    lines = [receipt_line(number, deposit) for number, deposit in ended]
+    trouble = write_receipt(folder / RECEIPT, lines)
     report: dict[str, Any] = {"batch": received.name, "lines": lines, "receipt": trouble or RECEIPT}
+    if dossiers := dossiers_of(received.feed, members):
+        report["dossiers"] = [
+            dossier.as_dict() | {"fr": dossier.words(profile), "en": dossier.words(profile, "en")}
+            for profile, dossier in dossiers
+        ]
+    report["findings"] = [asdict(finding) for finding in received.findings]
+    if report["findings"] or dossiers:
+        report["report"] = write_report(folder / REPORT, report) or REPORT
     key = _key(received.manifest_sha256, lines, dict(received.seen).__getitem__)
     with archive.database.transaction() as connection:
         connection.execute(
@@ -247,12 +271,18 @@ def _delivery(feed: str, batch: Batch, row: Row) -> Delivery:
     return Delivery(
         path=batch.folder / row.fichier,
         safe=feed,
-        lifecycle_class=LIFECYCLE_CLASS,
+        lifecycle_class=row.lifecycle_class,
         reference=row.reference,
         depositor=feed,
         dossier=row.dossier,
         name=row.fichier,
-        metadata={"title": row.titre, "piece": row.piece, "date": row.date.isoformat(), "batch": batch.name},
+        metadata={
+            **row.attributes,
+            "title": row.titre,
+            "piece": row.piece,
+            "date": row.date.isoformat(),
+            "batch": batch.name,
+        },
         expected={"sha256": row.sha256},
         expected_size=row.taille,
     )
@@ -309,33 +339,6 @@ def _until_quiet(batch: Batch) -> float:
     return newest + QUIET_SECONDS - now
 
 
-def _receipt_line(number: int, deposit: Deposit) -> dict[str, str | int]:
-    return {
-        "ligne": number,
-        "reference": deposit.reference,
-        "etat": {"ARCHIVED": "archivé", "REFUSED": "refusé", "ABANDONED": "abandonné"}.get(deposit.state, "en cours"),
-        "archive_id": deposit.archive_id,
-        "empreinte": deposit.fingerprint,
-        "motif": deposit.refusal_code or "",
-        "explication": deposit.refusal_fr or "",
-    }
-
-
-def _write_receipt(path: Path, lines: list[dict[str, str | int]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(lines[0]) if lines else ["ligne"], delimiter=";")
-    writer.writeheader()
-    # A cell that begins like a formula would be run by a spreadsheet.
-    writer.writerows({k: f"'{v}" if str(v)[:1] in "=+-@\t\r" and v else v for k, v in line.items()} for line in lines)
-    try:
-        write_durably(path, text.getvalue().encode("utf-8-sig"), mode=0o644)
-    except ServiceUnavailableError as error:
-        return f"not written: {error.message}"
-    except OSError as error:
-        return f"not written: {error.strerror}"
-    return ""
-
-
 @task(
     name="receive a batch",
     task_run_name="receive · {name}",
@@ -359,5 +362,22 @@ def receive_waiting(feed: str, name: str, batch: Batch) -> Received:
     persist_result=False,
 )
 def give_receipt(name: str, folder: Path, received: Received) -> dict[str, Any]:
-    """Give the depositor its receipt and close the batch."""
-    return finish_batch(current_archive(), folder, received)
+    """Give the depositor its receipt and close the batch; publish what its dossiers have and lack."""
+    report = finish_batch(current_archive(), folder, received)
+    if dossiers := report.get("dossiers"):
+        create_table_artifact(
+            key="dossiers",
+            table=[
+                {
+                    "dossier": each["dossier"],
+                    "operation": each["operation"],
+                    "state": "complete" if each["complete"] else "incomplete",
+                    "pieces": f"{each['expected'] - len(each['missing'])} of {each['expected']}",
+                    "missing": ", ".join(each["missing"]),
+                    "too old": ", ".join(each["expired"]),
+                }
+                for each in dossiers
+            ],
+            description=f"## {received.feed} · {name}\nDossiers of this batch, with all that came before.",
+        )
+    return report

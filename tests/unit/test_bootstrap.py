@@ -15,6 +15,7 @@ from storage.bootstrap import (
     probe_store,
     require_probed,
 )
+from storage.classes import all_classes
 from storage.safes import create_safe, recipients_of
 from storage.settings import load_settings
 
@@ -57,8 +58,14 @@ def test_a_new_instance_has_the_safe_and_the_class_of_the_contract(tmp_path, dat
     for _ in range(2):
         with opened_archive(settings) as archive, archive.database.transaction() as connection:
             assert [row["name"] for row in connection.execute("SELECT name FROM safe")] == ["demo"]
-            (row,) = connection.execute("SELECT * FROM lifecycle_class").fetchall()
-            assert (row["name"], row["years"]) == ("default", 5)
+            found = {each.name: (each.years, each.term, each.disposition) for each in all_classes(connection)}
+            assert found == {
+                "default": (5, "deposit", "destroy"),
+                "siv": (5, "calendar", "destroy"),
+                "planning-keep": (10, "deposit", "keep"),
+                "planning-sort": (10, "deposit", "sort"),
+                "planning-destroy": (10, "deposit", "destroy"),
+            }
             assert [store.name for store in archive.replicas] == ["replica-a", "replica-b"]
             assert archive.replica("replica-b") is archive.replicas[1]
             with pytest.raises(KeyError):

@@ -36,6 +36,12 @@ PLANTS = {
     ),
     "document-state-journaled": "UPDATE deposit SET state = 'LOCKED' WHERE archive_id = $id",
     "document-attested": "DELETE FROM outbox WHERE archive_id = $id",
+    "destroyed-leaves-nothing": "UPDATE deposit SET state = 'DESTROYED' WHERE archive_id = $id",
+    "held-is-not-destroyed": (
+        "INSERT INTO legal_hold (hold_id, archive_id, reason, placed_by, placed_at)"
+        " VALUES (gen_random_uuid(), $id, 'case', 'clerk', now());"
+        "UPDATE deposit SET state = 'DESTROYING' WHERE archive_id = $id"
+    ),
     "document-has-evidence": "DELETE FROM evidence_chain WHERE archive_id = $id",
     "document-after-no-token": (
         "UPDATE deposit SET received_at = received_at + interval '1 hour' WHERE archive_id = $id"

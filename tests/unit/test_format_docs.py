@@ -305,8 +305,8 @@ def test_the_bordereau(tmp_path):
 
 def test_the_columns_of_the_receipt():
     # The receipt is made with a database: its columns are read from the code.
-    tree = ast.parse((ROOT / "tasks" / "intake.py").read_text(encoding="utf-8"))
-    function = next(node for node in ast.walk(tree) if getattr(node, "name", "") == "_receipt_line")
+    tree = ast.parse((ROOT / "tasks" / "receipts.py").read_text(encoding="utf-8"))
+    function = next(node for node in ast.walk(tree) if getattr(node, "name", "") == "receipt_line")
     (made,) = (node for node in ast.walk(function) if isinstance(node, ast.Return))
     assert isinstance(made.value, ast.Dict)
     columns = [key.value for key in made.value.keys if isinstance(key, ast.Constant)]

@@ -16,9 +16,10 @@ from flows import intake as flow
 from minutier.errors import BadInputError, ServiceUnavailableError
 from storage import catalogue
 from storage.reception import refuse_deposit
-from tasks import intake
-from tasks.bordereau import COLUMNS, MANIFEST, RECEIPT
+from tasks import intake, receipts
+from tasks.bordereau import COLUMNS, MANIFEST, RECEIPT, REPORT
 from tasks.intake import finish_batch, inbox, receive_batch, seconds_to_wait, waiting_batches
+from tasks.samples.profiles import profiled_batch
 
 NAMES = ("dupont-carte.txt", "martin-permis.txt")
 
@@ -335,14 +336,14 @@ def test_a_feed_that_cannot_name_a_safe_makes_nothing(rig, door, feed):
 )
 def test_a_folder_that_takes_no_receipt_holds_back_no_other(rig, door, monkeypatch, error):
     first, later = deliver(door), deliver(door, "later")
-    real = intake.write_durably
+    real = receipts.write_durably
 
     def full(path, data, **more):
         if path.parent == first:
             raise error
         real(path, data, **more)
 
-    monkeypatch.setattr(intake, "write_durably", full)
+    monkeypatch.setattr(receipts, "write_durably", full)
     assert visit(rig, door)[0] == {"2026-03-02": ["", ""], "later": ["", ""]}
     assert ((first / RECEIPT).exists(), (later / RECEIPT).exists()) == (False, True)
     with rig.archive.database.transaction() as connection:
@@ -442,3 +443,45 @@ def test_the_second_delivery_has_the_same_manifests_under_other_names(door, tmp_
     assert again.name == "2026-03-02-x1"
     assert {path.name for path in again.iterdir()} == {MANIFEST, *NAMES}
     assert (again / MANIFEST).read_bytes() == (folder / MANIFEST).read_bytes()
+
+
+def test_a_batch_that_follows_a_profile_tells_what_its_dossiers_lack(rig, door, hurried):
+    expected = profiled_batch(door, "garage", lambda number: f"%PDF-1.7 {number}\n".encode())
+    batches, unreadable = waiting_batches(rig.archive, "garage", door)
+    assert unreadable == []
+    (batch,) = batches
+    report = finish_batch(rig.archive, batch.folder, receive_batch(rig.archive, "garage", batch))
+    assert [line["reference"] for line in report["lines"]] == [each.reference for each in expected]
+    assert [line["motif"] for line in report["lines"]] == [""] * 6 + ["MANIFEST_LINE_BAD"]
+    assert report["lines"][-1]["explication"] == (
+        "Ligne 8, champ siret, règle SIV-03 : Le SIRET a 14 chiffres et sa clé de contrôle doit être juste."
+    )
+    told = {each["operation"]: (each["complete"], each["missing"]) for each in report["dossiers"]}
+    assert told == {"DA": (True, []), "ADR": (False, ["MANDAT"])}
+    page = (batch.folder / REPORT).read_text(encoding="utf-8")
+    assert "3 pièces sur 4 ; il manque : mandat (Cerfa 13757)" in page
+    assert "3 of 4, missing: mandat (Cerfa 13757)" in page
+    assert "champ siret, règle SIV-03" in page
+    assert "REFUSÉE, à corriger et à renvoyer" in page
+    assert waiting_batches(rig.archive, "garage", door) == ([], [])
+    found = deposits(rig)
+    assert {each.lifecycle_class for each in found if each.state != "REFUSED"} == {"siv"}
+    assert all("vin" in each.metadata for each in found if each.state != "REFUSED")
+
+
+def test_a_dossier_grows_over_batches(rig, door, hurried):
+    profiled_batch(door, "garage", lambda number: f"%PDF-1.7 {number}\n".encode())
+    (batch,), _ = waiting_batches(rig.archive, "garage", door)
+    finish_batch(rig.archive, batch.folder, receive_batch(rig.archive, "garage", batch))
+    lines = (batch.folder / MANIFEST).read_text().splitlines()
+    header, row = lines[0].split(";"), dict(zip(lines[0].split(";"), lines[5].split(";"), strict=True))
+    later = door / "later"
+    later.mkdir()
+    (later / "mandat.pdf").write_bytes(b"the mandate")
+    digest = hashlib.sha256(b"the mandate").hexdigest()
+    row |= {"no_ligne": "9", "type_piece": "MANDAT", "fichier": "mandat.pdf", "taille": "11", "sha256": digest}
+    (later / MANIFEST).write_text("\n".join((lines[0], ";".join(row[name] for name in header))))
+    (second,), _ = waiting_batches(rig.archive, "garage", door)
+    report = finish_batch(rig.archive, later, receive_batch(rig.archive, "garage", second))
+    (dossier,) = report["dossiers"]
+    assert (dossier["operation"], dossier["complete"], dossier["documents"]) == ("ADR", True, 4)

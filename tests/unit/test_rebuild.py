@@ -12,7 +12,7 @@ from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedE
 from minutier.report import Verdict
 from minutier.trust import load_trust
 from minutier.verify import verify
-from storage import catalogue, journal, proofs, reading, renewal, segments
+from storage import catalogue, disposal, holds, journal, proofs, reading, renewal, segments
 from storage.abandoning import abandon
 from storage.bootstrap import open_archive, rebuild_sources
 from storage.classes import LifecycleClass, create_class
@@ -47,11 +47,29 @@ def damage(rig, key, store):
     rig.stores[store].damage(key, version(rig, key, store), b"what a bad disk made of it")
 
 
+def end_of_life(rig):
+    """One document destroyed by two persons, and one that a hold keeps."""
+    create_class(rig.archive, LifecycleClass("short", "Un an", 1))
+    held, gone = carry(
+        rig.archive,
+        [rig.deliver(name.encode(), name, lifecycle_class="short").archive_id for name in ("R-held", "R-gone")],
+    )
+    keep_journal(rig.archive)
+    rig.clock.advance(timedelta(days=367).total_seconds())
+    holds.place_hold(rig.archive, held.archive_id, "a case", "clerk")
+    paper = disposal.list_due(rig.archive, "archivist")
+    disposal.approve(rig.archive, paper.act_id, "director", "yearly")
+    assert [(each.archive_id, each.outcome) for each in disposal.execute(rig.archive, paper.act_id)] == [
+        (gone.archive_id, "destroyed")
+    ]
+
+
 def everything(rig):
-    """Thirty documents in every condition; the archive is still at the end of this, and kept on its stores."""
+    """Thirty-two documents in every condition; the archive is still at the end of this, and kept on its stores."""
     archive = rig.archive
     create_safe(archive, "mairie", "Mairie")
     create_class(archive, LifecycleClass("long", "Conservation longue", 30))
+    end_of_life(rig)
     ids = [rig.deliver(b"document %d" % n, f"R-{n}", safe=("demo", "mairie")[n % 2]).archive_id for n in range(21)]
     first = carry(archive, ids)
     keep_journal(archive)
@@ -102,9 +120,9 @@ def test_everything_comes_back_equal_to_the_last_row(rig, empty_url, monkeypatch
     assert figures(found) == {}
     assert found.equal
     rows = {each.table: each.rows for each in found.tables}
-    assert rows["deposit"] == 30
-    assert report.seals == 27
-    assert report.documents == 15  # the others are told whole: only their clients open their records
+    assert rows["deposit"] == 32
+    assert report.seals == 28
+    assert report.documents == 16  # the others are told whole: only their clients open their records
     assert report.checkpoint is not None
     assert all(rows[name] for name in rows if name not in ("seal_use", "deposit_wait", "batch", "token_revocation"))
 
