@@ -1,7 +1,8 @@
 """PDF/A conversion proper. These functions run in the isolated child only (tasks/isolate.py), JSON in, JSON out.
 
 Rungs: the original itself when it claims PDF/A and keeps its rules; a structural rewriting that leaves the drawing
-alone (`pikepdf.pdfa`); an image laid on a page (`img2pdf`). What is written is validated after writing.
+alone (`pikepdf.pdfa`). What is written is validated after writing. Images: tasks/image_pages.py; the last rung for what
+is not rewritten so: tasks/raster.py.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ from tasks import drawing, pdf_bytes
 if TYPE_CHECKING:
     import pikepdf
     from pikepdf import pdfa
-    from PIL.Image import Image
 
-DEFAULT_DPI = 200
 # What the validator reads of an embedded TrueType font; fontTools imports each on first use.
 _FONT_TABLES = [
     "_c_m_a_p",
@@ -118,11 +117,9 @@ def versions() -> dict[str, str]:
     }
 
 
-def _answer(verdict: str, rung: str, reason: str = "", **more: Any) -> dict[str, Any]:
+def answer(verdict: str, rung: str, reason: str = "", **more: Any) -> dict[str, Any]:
+    """Give what a conversion answers, with the versions of what made it."""
     return {"verdict": verdict, "rung": rung, "reason": reason, "tools": versions(), **more}
-
-
-# --- PDF ---------------------------------------------------------------------------------------------------------
 
 
 def convert_pdf(original: str, output: str) -> dict[str, Any]:
@@ -133,18 +130,18 @@ def convert_pdf(original: str, output: str) -> dict[str, Any]:
         with pikepdf.open(original, attempt_recovery=False, suppress_warnings=True) as pdf:
             pages = len(pdf.pages)
             if pages == 0:
-                return _answer("failed", "original-only", "NO_PAGES", pages=0)
+                return answer("failed", "original-only", "NO_PAGES", pages=0)
             passed = _pass_through(pdf, Path(original))
             if passed:
                 return {**passed, "pages": pages}
             if "/NeedsRendering" in pdf.Root:
                 # Dynamic XFA: the page only says "please wait"; the content is in a part that PDF/A does not know.
-                return _answer("not_checked", "original-only", "XFA_DYNAMIC", pages=pages)
+                return answer("not_checked", "original-only", "XFA_DYNAMIC", pages=pages)
             return {**_structural(pdf, Path(original), Path(output)), "pages": pages}
     except pikepdf.PasswordError:
-        return _answer("failed", "original-only", "ENCRYPTED")
+        return answer("failed", "original-only", "ENCRYPTED")
     except pikepdf.PdfError as error:
-        return _answer("failed", "original-only", "DAMAGED", findings=[str(error).replace(original, "")[:200]])
+        return answer("failed", "original-only", "DAMAGED", findings=[str(error).replace(original, "")[:200]])
 
 
 def claim(pdf: pikepdf.Pdf) -> str:
@@ -173,7 +170,7 @@ def _pass_through(pdf: pikepdf.Pdf, original: Path) -> dict[str, Any] | None:
         changes.append(f"The original claims PDF/A-{claimed}; only its level B floor was verified.")
     if not approved:
         return None
-    return _answer("passed", "pdfa-original", flavour=flavour, changes=changes, drawing="equal")
+    return answer("passed", "pdfa-original", flavour=flavour, changes=changes, drawing="equal")
 
 
 def _floor_holds(pdf: pikepdf.Pdf, claimed: str, flavour: str) -> bool:
@@ -196,24 +193,25 @@ def _structural(pdf: pikepdf.Pdf, original: Path, output: Path) -> dict[str, Any
     from pikepdf import pdfa
 
     flavour = "3b" if len(pdf.attachments) else "2b"
-    changes = _notices(pdf) + _drop_private(pdf)
+    changes = notices(pdf) + _drop_private(pdf)
     try:
-        prepared = _save(pdf, output, flavour)
+        prepared = save_pdfa(pdf, output, flavour)
     except pdfa.PdfaError as error:
-        return _denied(error.report, "original-only", flavour)
+        return denied(error.report, "original-only", flavour)
     if not drawing.equal(original, output):
-        return _answer("failed", "original-only", "DRAWING_DIFFERS", flavour=flavour, drawing="different")
-    return _answer("passed", "pdfa-structural", flavour=flavour, changes=changes + prepared, drawing="equal")
+        return answer("failed", "original-only", "DRAWING_DIFFERS", flavour=flavour, drawing="different")
+    return answer("passed", "pdfa-structural", flavour=flavour, changes=changes + prepared, drawing="equal")
 
 
-def _denied(report: pdfa.Report, rung: str, flavour: str) -> dict[str, Any]:
+def denied(report: pdfa.Report, rung: str, flavour: str) -> dict[str, Any]:
+    """Give the answer for what the validator did not approve."""
     verdict = "not_checked" if report.verdict == "not_checked" else "failed"
     reason = "PDFA_NOT_CHECKED" if verdict == "not_checked" else "PDFA_NOT_PASSED"
     findings = [f"{finding.rule}: {finding.message}"[:200] for finding in report.findings]
-    return _answer(verdict, rung, reason, flavour=flavour, findings=list(dict.fromkeys(findings))[:_MAX_FINDINGS])
+    return answer(verdict, rung, reason, flavour=flavour, findings=list(dict.fromkeys(findings))[:_MAX_FINDINGS])
 
 
-def _save(pdf: pikepdf.Pdf, output: Path, flavour: str) -> list[str]:
+def save_pdfa(pdf: pikepdf.Pdf, output: Path, flavour: str) -> list[str]:
     """Prepare, write and validate; give what was changed. PdfaError when not approved.
 
     The same original gives the same bytes (no clock, identifier from the content).
@@ -230,7 +228,7 @@ def _save(pdf: pikepdf.Pdf, output: Path, flavour: str) -> list[str]:
     return [text.replace("the local time zone", "UTC") for text in sentences]
 
 
-def _notices(pdf: pikepdf.Pdf) -> list[str]:
+def notices(pdf: pikepdf.Pdf) -> list[str]:
     """Say what the rendition cannot carry over from the original."""
     import pikepdf
 
@@ -271,129 +269,3 @@ def _drop_private(pdf: pikepdf.Pdf) -> list[str]:
             removed[key] += 1
     sentences += [f"Removed {key} from {count} page(s)." for key, count in sorted(removed.items())]
     return sentences
-
-
-# --- images ------------------------------------------------------------------------------------------------------
-
-
-def convert_image(original: str, output: str, max_pixels: int) -> dict[str, Any]:
-    """Lay every frame of an image on a page: its own bytes where PDF/A allows them, else a flattened RGB copy."""
-    import img2pdf
-    from PIL import Image, UnidentifiedImageError
-
-    Image.MAX_IMAGE_PIXELS = max_pixels
-    source = Path(original).read_bytes()
-    try:
-        with Image.open(io.BytesIO(source)) as image:
-            pages = int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
-            jpeg = image.format in {"JPEG", "MPO"}
-            changes = _dpi_notice(image)
-        attempts = [[source]] if not _needs_flattening(source) else []
-        result: dict[str, Any] = {}
-        for frames in [*attempts, None]:
-            sentences = list(changes)
-            try:
-                pictures = frames or _flatten(source, pages, sentences)
-                result = _lay(pictures, Path(output), sentences, source if jpeg and frames else b"")
-            except (img2pdf.ImageOpenError, img2pdf.AlphaChannelError, img2pdf.JpegColorspaceError):
-                result = _answer("failed", "original-only", "IMAGE_NOT_CONVERTIBLE")
-            if result["verdict"] == "passed":
-                break
-        return {**result, "pages": pages}
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return _answer("failed", "original-only", "TOO_MANY_PIXELS")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        return _answer("failed", "original-only", "DAMAGED", findings=[type(error).__name__])
-
-
-def _dpi_notice(image: Image) -> list[str]:
-    if "dpi" in image.info:
-        return []
-    return [f"The image states no resolution: {DEFAULT_DPI} dots per inch were assumed for the page size."]
-
-
-def _needs_flattening(source: bytes) -> bool:
-    """Tell whether an image has an alpha channel, a palette with transparency, or more than 8 bits per sample.
-
-    A TIFF that says how to turn it is flattened too: Pillow turns its pixels, and img2pdf would turn the page again.
-    """
-    from PIL import Image
-
-    with Image.open(io.BytesIO(source)) as image:
-        if image.format == "TIFF" and _turned(image):
-            return True
-        return image.mode in {"RGBA", "LA", "PA", "La", "RGBa", "I", "F", "I;16"} or "transparency" in image.info
-
-
-def _turned(image: Any) -> bool:
-    """Tell whether a frame has another orientation (tag 274, TIFF 6.0) than upright."""
-    for frame in range(image.n_frames):
-        image.seek(frame)
-        if image.tag_v2.get(274, 1) != 1:
-            return True
-    image.seek(0)
-    return False
-
-
-def _flatten(source: bytes, pages: int, sentences: list[str]) -> list[bytes]:
-    """Give every frame as an 8-bit RGB or grey PNG on white; add the sentences that say so."""
-    from PIL import Image, ImageOps
-
-    frames = []
-    with Image.open(io.BytesIO(source)) as image:
-        dpi = image.info.get("dpi")
-        for number in range(pages):
-            if pages > 1:
-                image.seek(number)
-            if image.format != "TIFF":  # Pillow turns a TIFF by itself when it loads it
-                ImageOps.exif_transpose(image, in_place=True)
-            picture: Image.Image = image
-            if "transparency" in image.info or image.mode in {"RGBA", "LA", "PA", "La", "RGBa"}:
-                layer = image.convert("RGBA")
-                picture = Image.new("RGBA", layer.size, "white")
-                picture.alpha_composite(layer)
-                sentences.append("Transparency was flattened on white.")
-            elif image.mode not in {"1", "L", "RGB"}:
-                sentences.append(f"Colours ({image.mode}) were converted to 8-bit RGB or grey.")
-            grey = image.mode in {"1", "L", "LA", "I", "I;16", "F"}
-            target = io.BytesIO()
-            options: dict[str, Any] = {"dpi": dpi} if dpi else {}
-            if image.mode in {"I", "I;16"}:
-                picture = picture.point(lambda value: value / 256).convert("L")
-            picture.convert("L" if grey else "RGB").save(target, "PNG", compress_level=3, **options)
-            frames.append(target.getvalue())
-    sentences[:] = list(dict.fromkeys(sentences))
-    return frames
-
-
-def _lay(pictures: list[bytes], output: Path, sentences: list[str], verbatim: bytes) -> dict[str, Any]:
-    """Write the pages and validate them; `verbatim` (a JPEG) must be inside byte for byte."""
-    import img2pdf
-    import pikepdf
-    from pikepdf import pdfa
-
-    laid = img2pdf.convert(
-        pictures,
-        engine=img2pdf.Engine.pikepdf,
-        rotation=img2pdf.Rotation.ifvalid,
-        nodate=True,
-        layout_fun=img2pdf.get_fixed_dpi_layout_fun((DEFAULT_DPI, DEFAULT_DPI))
-        if any("no resolution" in sentence for sentence in sentences)
-        else img2pdf.default_layout_fun,
-    )
-    with pikepdf.open(io.BytesIO(laid)) as pdf:
-        try:
-            prepared = _save(pdf, output, "2b")
-        except pdfa.PdfaError as error:
-            return _denied(error.report, "original-only", "2b")
-    if not drawing.equal(io.BytesIO(laid), output) or (verbatim and not _holds(output, verbatim)):
-        return _answer("failed", "original-only", "DRAWING_DIFFERS", flavour="2b", drawing="different")
-    return _answer("passed", "pdfa-image", flavour="2b", changes=sentences + prepared, drawing="equal")
-
-
-def _holds(output: Path, jpeg: bytes) -> bool:
-    """Tell whether the image of the first page is exactly the given JPEG."""
-    import pikepdf
-
-    with pikepdf.open(output) as pdf:
-        return any(image.read_raw_bytes() == jpeg for image in pdf.pages[0].get_images().values())

@@ -17,9 +17,11 @@ from tasks.isolate import IsolationFaultError, run_isolated
 from tasks.limits import Limits
 
 Verdict = Literal["passed", "failed", "not_checked"]
-Rung = Literal["pdfa-original", "pdfa-structural", "pdfa-image", "original-only"]
+Rung = Literal["pdfa-original", "pdfa-structural", "pdfa-image", "pdfa-raster", "original-only"]
 _IMAGE_TYPES = frozenset(found.media_type for found in (formats.JPEG, formats.PNG, formats.TIFF))
 _VALIDATOR = "pikepdf.pdfa"
+# Not among them: XFA_DYNAMIC, whose pages only say "please wait", and what cannot be read at all.
+_MENDED_BY_RASTER = frozenset(("PDFA_NOT_CHECKED", "PDFA_NOT_PASSED", "DRAWING_DIFFERS"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,9 @@ class RenditionReport:
     `verdict` speaks of the rendition: passed (validated after writing and drawing the same pages), failed, or
     not_checked (no converter for the format, or the validator meets constructs it does not know). `rung` says what the
     rendition is; with `pdfa-original` the original itself, without a second file. `flavour` is "1b", "2b", "3b" or "".
-    `drawing_equal` is None where nothing was compared. `findings` are the validator's rules, at most ten. `tools` is
-    empty when no engine gave an answer.
+    `drawing_equal` is None where no drawing was compared exactly. `findings` are the validator's rules, at most ten.
+    `difference`, of a raster rendition, is the largest one between tiles of both drawings, 0 to 255. `tools` is empty
+    when no engine gave an answer.
     """
 
     verdict: Verdict
@@ -43,11 +46,12 @@ class RenditionReport:
     tools: tuple[tuple[str, str], ...]
     drawing_equal: bool | None
     findings: tuple[str, ...] = ()
+    difference: int | None = None
 
     @property
     def has_file(self) -> bool:
         """Tell whether a rendition file was written."""
-        return self.rung in {"pdfa-structural", "pdfa-image"}
+        return self.rung in {"pdfa-structural", "pdfa-image", "pdfa-raster"}
 
     def as_dict(self) -> dict[str, Any]:
         """Give the report as strings, integers, lists and objects of them, ready for the manifest."""
@@ -63,6 +67,7 @@ class RenditionReport:
             "tools": dict(self.tools),
             "drawing": compared[self.drawing_equal],
             "findings": list(self.findings),
+            **({} if self.difference is None else {"difference": self.difference}),
         }
 
 
@@ -83,15 +88,25 @@ def render(original: Path, media_type: str, output: Path, limits: Limits, pages:
         arguments: dict[str, Any] = {"original": str(original.resolve()), "output": str(written.resolve())}
         if image:
             arguments["max_pixels"] = limits.max_pixels
-        function = "tasks.pdfa:convert_image" if image else "tasks.pdfa:convert_pdf"
-        try:
-            answer = run_isolated(function, arguments, timeout=seconds, memory_bytes=limits.memory_bytes)
-        except IsolationFaultError as fault:
-            answer = {"verdict": "failed", "rung": "original-only", "reason": fault.code, "findings": [fault.message]}
+        function = "tasks.image_pages:convert_image" if image else "tasks.pdfa:convert_pdf"
+        answer = _isolated(function, arguments, seconds, limits)
+        if not image and answer["reason"] in _MENDED_BY_RASTER:
+            # Its structure is not one for PDF/A: its drawing still is.
+            drawn = _isolated("tasks.raster:rasterise", arguments, seconds, limits)
+            drawn["findings"] = [*answer.get("findings", ()), *drawn.get("findings", ())]
+            answer = drawn if drawn["verdict"] == "passed" else answer
         report = _report(answer)
         if report.has_file:
             written.replace(output)
     return report
+
+
+def _isolated(function: str, arguments: dict[str, Any], seconds: float, limits: Limits) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = run_isolated(function, arguments, timeout=seconds, memory_bytes=limits.memory_bytes)
+        return found
+    except IsolationFaultError as fault:
+        return {"verdict": "failed", "rung": "original-only", "reason": fault.code, "findings": [fault.message]}
 
 
 def _report(answer: dict[str, Any]) -> RenditionReport:
@@ -107,4 +122,5 @@ def _report(answer: dict[str, Any]) -> RenditionReport:
         tools=tuple(sorted(tools.items())),
         drawing_equal={"equal": True, "different": False}.get(answer.get("drawing", "")),
         findings=tuple(answer.get("findings", ())),
+        difference=answer.get("difference"),
     )

@@ -13,7 +13,7 @@ from pikepdf import pdfa
 from PIL import Image
 
 from minutier import canonical
-from tasks import drawing, pdf_bytes
+from tasks import drawing, pdf_bytes, raster
 from tasks import pdfa as conversion
 from tasks import render as render_module
 from tasks.isolate import IsolationFaultError
@@ -138,11 +138,66 @@ def test_a_font_that_is_not_embedded_costs_the_rendition_not_the_original(tmp_pa
     canvas = Canvas(target, invariant=1)
     canvas.drawString(100, 700, "Helvetica, non incorporée")
     canvas.save()
-    report, _ = _render(tmp_path, target.getvalue())
-    assert report.rung == "original-only"
-    assert report.verdict in {"failed", "not_checked"}
-    assert report.reason in {"PDFA_NOT_PASSED", "PDFA_NOT_CHECKED"}
+    report, output = _render(tmp_path, target.getvalue())
+    assert (report.rung, report.verdict, report.reason) == ("pdfa-raster", "passed", "")
     assert 0 < len(report.findings) <= 10
+    assert report.difference is not None
+    assert report.difference <= 24
+    assert "cannot be searched" in report.changes[0]
+    assert pdfa.validate_written(output, "2b").passed
+    with pikepdf.open(output) as pdf:
+        assert [float(each) for each in pdf.pages[0].mediabox] == pytest.approx([0, 0, 595.28, 841.89], abs=1)
+
+
+def _text(*lines: str) -> bytes:
+    """Draw lines in a font that is not embedded, and begin a page after each that is empty."""
+    from reportlab.pdfgen.canvas import Canvas
+
+    target = io.BytesIO()
+    canvas = Canvas(target, invariant=1)
+    for number, line in enumerate(lines):
+        canvas.drawString(100, 700 - 20 * number, line)
+        if not line:
+            canvas.showPage()
+    canvas.save()
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        _text("Loyer : 1 200 euro par mois"),
+        _text(""),
+        _text("Loyer : 1 200 euros par mois", "", "une page de plus"),
+    ],
+    ids=["one-glyph-less", "blank", "one-page-more"],
+)
+def test_a_rendition_that_draws_something_else_is_seen(tmp_path: Path, altered: bytes) -> None:
+    original, other = tmp_path / "original", tmp_path / "other"
+    original.write_bytes(_text("Loyer : 1 200 euros par mois"))
+    other.write_bytes(altered)
+    assert raster._largest_difference(pdfium.PdfDocument(original), str(original)) == 0
+    assert raster._largest_difference(pdfium.PdfDocument(original), str(other)) > raster._MOST
+
+
+def test_a_large_plan_is_drawn_with_fewer_dots() -> None:
+    assert raster._resolution((595, 842)) == 200
+    assert raster._resolution((2384, 3370)) == 160
+    assert raster._resolution((14400, 14400)) == 72
+
+
+def test_what_page_images_cannot_carry_is_said(tmp_path: Path) -> None:
+    target = io.BytesIO()
+    with pikepdf.open(io.BytesIO(_text("jointe"))) as pdf:
+        pdf.attachments["donnees.xml"] = b"<a/>"
+        pdf.Root.Outlines = pikepdf.Dictionary(Type=pikepdf.Name.Outlines, Count=0)
+        pdf.save(target)
+    report, output = _render(tmp_path, target.getvalue())
+    assert report.rung == "pdfa-raster"
+    assert "1 attached file(s) are in the original only." in report.changes
+    assert "Bookmarks are in the original only." in report.changes
+    with pikepdf.open(output) as pdf:
+        assert not len(pdf.attachments)
 
 
 def test_dynamic_xfa_is_not_checked(tmp_path: Path) -> None:
