@@ -174,6 +174,7 @@ def _command(arguments: list[str]) -> int:
         commands_recovery,
         commands_restitution,
         commands_safes,
+        commands_traces,
     )
 
     rest = _common_options(arguments)

@@ -1,4 +1,4 @@
-"""Commands on the archive as a whole: sweep, stores, and the verbs still to come."""
+"""Commands on the archive as a whole: sweep, renewal, stores."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ store_app = typer.Typer(help="Look at the WORM stores.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 
 _BUDGET = re.compile(r"(\d+)([smh]?)\Z")
-_TO_COME = {
-    "ship": "ship legal traces to the supervision",
-}
 
 
 @app.command()
@@ -123,20 +120,3 @@ def create_store(name: str) -> None:
     made = make_replica(connected(settings()), name)
     empty = f"{name} is an empty store now. Fill it from the others: minutier sweep"
     show({"replica": name, "created": made}, empty if made else f"{name} was there already; what it holds is kept.")
-
-
-def _register(name: str, purpose: str) -> None:
-    @app.command(
-        name,
-        help=f"Not yet available: {purpose}.",
-        rich_help_panel="Not yet available",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )
-    def not_yet() -> None:
-        raise BadInputError(
-            "NOT_YET_AVAILABLE", f"`minutier {name}` ({purpose}) is not yet available.", remedy="See README.md."
-        )
-
-
-for _name, _purpose in _TO_COME.items():
-    _register(_name, _purpose)

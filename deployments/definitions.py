@@ -19,6 +19,7 @@ from flows.integrity import sweep_archive
 from flows.purge import destroy_approved, review_due
 from flows.renewal import renew_evidence
 from flows.resume import resume_waiting
+from flows.traces import ship_journal
 from storage.settings import Settings
 
 WORK_POOL = "minutier"
@@ -60,6 +61,14 @@ DEFINITIONS = (
     Definition(
         sweep_archive, "nightly", "Re-reads every copy, heals damaged ones, reports.",
         "0 2 * * *", 1, ("integrity",), {"budget_seconds": 7200},
+    ),
+    Definition(
+        ship_journal, "heartbeat", "Tells the supervision what is new, or that the archive lives.",
+        "*/10 * * * *", 1, ("traces",), {"kind": "heartbeat"},
+    ),
+    Definition(
+        ship_journal, "nightly", "Ships the journal of the day to the supervision.",
+        "30 3 * * *", 1, ("traces",), {"kind": "nightly"},
     ),
     Definition(
         back_up, "nightly", "Takes a base backup of the embedded database, keeps seven days of them.",

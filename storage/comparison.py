@@ -25,6 +25,7 @@ TRANSIENT = {
     "ledger_change": "lists what no segment tells yet: nothing, in a catalogue just made",
     "store_probe": "the canary's last answer, asked again before the next deposit",
     "store_settings": "what each store was told to do by itself, looked at again every night",
+    "trace_bundle": "what was shipped to the supervision, which holds it",
     "proof_check": "when each proof was last judged: all are judged again",
 }
 """Tables that do not come back, and why."""

@@ -38,9 +38,18 @@ def make_checkpoint(archive: Archive, connection: Connection) -> Checkpoint:
     while journal.sequence(connection):
         pass
     size, _ = journal.head(connection)
-    row = connection.execute("SELECT root FROM journal_checkpoint WHERE size = %s", (size,)).fetchone()
+    return _checkpoint(archive, connection, size)[0]
+
+
+def checkpoint_of(archive: Archive, connection: Connection, size: int) -> bytes:
+    """Give the signed note of a checkpoint over the first `size` entries, all of them numbered: kept, or made now."""
+    return _checkpoint(archive, connection, size)[1]
+
+
+def _checkpoint(archive: Archive, connection: Connection, size: int) -> tuple[Checkpoint, bytes]:
+    row = connection.execute("SELECT root, note FROM journal_checkpoint WHERE size = %s", (size,)).fetchone()
     if row is not None:
-        return Checkpoint(ORIGIN, size, bytes(row["root"]))
+        return Checkpoint(ORIGIN, size, bytes(row["root"])), str(row["note"]).encode()
     checkpoint = Checkpoint(ORIGIN, size, merkle.root(journal.leaves(connection, size)))
     key = NoteKey(ORIGIN, archive.journal_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
     note = sign_checkpoint(checkpoint, key, archive.journal_key.sign)
@@ -48,7 +57,7 @@ def make_checkpoint(archive: Archive, connection: Connection) -> Checkpoint:
         "INSERT INTO journal_checkpoint (size, root, note, at) VALUES (%s, %s, %s, %s)",
         (size, checkpoint.root, note.decode(), archive.clock()),
     )
-    return checkpoint
+    return checkpoint, note
 
 
 def export_proof(archive: Archive, deposit: Deposit, target: Path, statement: Statement | None = None) -> None:

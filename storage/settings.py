@@ -26,7 +26,7 @@ LISTS = ("replicas", "replica_credentials", "tsa_urls", "crls", "revocation_host
 _HTTP = ("http://", "https://")
 FILES = (
     "prefect_auth_file", "seal_certificate", "seal_key", "seal_passphrase_file", "seal_pkcs11_module", "seal_pin_file",
-    "backup_dir",
+    "backup_dir", "supervision_key",
 )  # fmt: skip
 _DEVICE = ("seal_pkcs11_module", "seal_pkcs11_token", "seal_pkcs11_label", "seal_pin_file")
 REPLICA = re.compile(r"dir:.+|s3\+https?://[^/\s@]+/[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -58,6 +58,9 @@ class Settings(BaseModel):
     clamd: str | None = None
     """`HOST:PORT` or `unix:PATH` of the antivirus daemon."""
     supervision_url: str | None = None
+    """Where legal traces go: the supervision's address, `/v1/archives/NAME` at the end."""
+    supervision_key: Path | None = None
+    """File of the key that the supervision cosigns with, its `witness.vkey`."""
     prefect_api_url: str | None = None
     prefect_auth_file: Path | None = None
     """File with the `user:password` of the Prefect API; None leaves that API open on the loopback interface."""

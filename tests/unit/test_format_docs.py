@@ -336,7 +336,7 @@ def test_every_code_of_a_refusal_is_on_a_page():
 def test_every_code_on_a_page_is_one_of_the_code(path):
     sources = "\n".join(
         each.read_text(encoding="utf-8")
-        for package in ("minutier", "storage", "tasks", "deployments")
+        for package in ("minutier", "storage", "tasks", "deployments", "supervision")
         for each in (ROOT / package).rglob("*.py")
     )
     for code in set(re.findall(r"`([A-Z]{3,}_[A-Z_]+)`", path.read_text(encoding="utf-8"))):

@@ -1,0 +1,23 @@
+"""Traces: the journal goes to the supervision, which keeps its own head and raises the alarm when nothing comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from storage.bootstrap import current_archive
+from tasks.shipping import publish_shipping, ship_traces
+
+
+@flow(name="traces", flow_run_name="traces · {kind}", timeout_seconds=3600, persist_result=False)
+def ship_journal(kind: str = "heartbeat") -> State[Any]:
+    """Ship the journal: all that is new, or a sign of life; after a cut, all that the supervision has missed."""
+    if current_archive().settings.supervision_url is None:
+        return Completed(name="NoSupervision", message="No supervision is named in the settings: nothing is shipped.")
+    report = ship_traces(kind)
+    publish_shipping(report)
+    message = f"{report.bundles} bundles, {report.entries} entries; the supervision holds {report.last}"
+    return Completed(name="Shipped", message=message, data=report)

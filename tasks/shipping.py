@@ -1,0 +1,73 @@
+"""Step: ship legal traces to the supervision over HTTP(S)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import httpx
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+
+from minutier.errors import ServiceUnavailableError
+from storage.bootstrap import current_archive
+from storage.traces import Answer, Shipped, load_witness, ship
+from tasks.prefect_step import may_pass_later
+
+_SECONDS = 60.0
+_LARGEST_ANSWER = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HttpWire:
+    """The way to the supervision at an address; no redirection is followed."""
+
+    url: str
+
+    def send(self, data: bytes) -> Answer:
+        """Post one bundle. ServiceUnavailableError (`SUPERVISION_DOWN`) when there is no answer, or one too long."""
+        try:
+            with httpx.stream("POST", f"{self.url.rstrip('/')}/bundles", content=data, timeout=_SECONDS) as answer:
+                body = b""
+                for part in answer.iter_bytes():
+                    body += part
+                    if len(body) > _LARGEST_ANSWER:
+                        raise _down("its answer is too long")
+                return Answer(answer.status_code, body)
+        except httpx.HTTPError as error:
+            raise _down(type(error).__name__) from error
+
+
+def _down(why: str) -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "SUPERVISION_DOWN",
+        f"The supervision does not answer ({why}).",
+        remedy="Nothing is lost: what was not acknowledged is sent again. Look at the network and at its host.",
+    )
+
+
+@task(
+    name="ship legal traces",
+    retries=3,
+    retry_delay_seconds=[5, 30, 120],
+    retry_condition_fn=may_pass_later,
+    persist_result=False,
+)
+def ship_traces(kind: str) -> Shipped:
+    """Ship all that the supervision does not hold yet."""
+    archive = current_archive()
+    witness = load_witness(archive)
+    return ship(archive, HttpWire(archive.settings.supervision_url or ""), witness, kind)
+
+
+@task(name="publish the report", persist_result=False)
+def publish_shipping(report: Shipped) -> None:
+    """Publish what was shipped, and until where the supervision holds the journal."""
+    cosigned = f"{report.cosigned_at:%Y-%m-%d %H:%M:%S} UTC" if report.cosigned_at else "–"
+    rows = (
+        ("bundles", report.bundles),
+        ("journal entries", report.entries),
+        ("the supervision holds up to", report.last),
+    )
+    lines = ["| what | figure |", "|---|---:|", *(f"| {name} | {figure} |" for name, figure in rows)]
+    lines.append(f"| cosigned | {cosigned} |")
+    create_markdown_artifact(key="traces", markdown="\n".join(lines), description="Legal traces")
