@@ -170,6 +170,7 @@ def _command(arguments: list[str]) -> int:
         commands_instance,
         commands_keys,
         commands_lifecycle,
+        commands_quarantine,
         commands_reading,
         commands_recovery,
         commands_restitution,

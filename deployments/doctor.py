@@ -21,6 +21,7 @@ from minutier.certificates import name_of
 from minutier.errors import MinutierError, PolicyRefusedError
 from storage.parse import open_store
 from storage.postgres_checks import check
+from storage.production import stand_ins
 from storage.settings import Settings
 from storage.signers import open_signer
 from storage.worm import PROBE_PREFIX
@@ -75,6 +76,7 @@ def doctor(settings: Settings) -> list[Check]:
         *recovery.checks(settings),
         *_programs(),
         _antivirus(settings),
+        _production(settings),
     ]
 
 
@@ -257,6 +259,17 @@ def _post_quantum() -> Check:
     numbers = [int(part) for part in re.findall(r"\d+", said)[:2]]
     note = "" if numbers >= [1, 3] else ": too old to open them, which 1.3 does"
     return Check(name, "ok", f"{can}; age {said or 'of an unknown version'}{note}")
+
+
+def _production(settings: Settings) -> Check:
+    """Say what is a stand-in for trials; missing where the settings say `production`."""
+    found = stand_ins(settings)
+    if not found:
+        return Check("production", "ok", "no stand-in for trials")
+    level = "missing" if settings.production else "warning"
+    return Check(
+        "production", level, f"stand-ins for trials: {'; '.join(found)}", "Name the real ones in minutier.toml."
+    )
 
 
 def _antivirus(settings: Settings) -> Check:

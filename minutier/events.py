@@ -53,6 +53,8 @@ class Event(StrEnum):
     KEY_REVOKED = "key:revoked"
     DOCUMENT_HELD = "document:held"
     DOCUMENT_RELEASED = "document:released"
+    QUARANTINE_RELEASED = "quarantine:released"
+    QUARANTINE_DELETED = "quarantine:deleted"
     DISPOSAL_LISTED = "disposal:listed"
     DISPOSAL_APPROVED = "disposal:approved"
     DOCUMENT_RESTITUTED = "document:restituted"

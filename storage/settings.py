@@ -83,6 +83,10 @@ class Settings(BaseModel):
     backup_recipient: str | None = None
     """age recipient that they are encrypted to there; goes with `backup_dir`."""
     max_document_bytes: int = Field(default=2**30, ge=1, le=2**40)
+    quarantine_days: int = Field(default=35, ge=1, le=3650)
+    """Days that refused bytes wait for their depositor."""
+    production: bool = False
+    """Refuse to take deposits while a stand-in for trials is left: antivirus, seal, time-stamp, stores."""
     staging_days: int = Field(default=7, ge=1, le=90)
     """Days of the first lock, before the lock of the class replaces it."""
     workers: int = Field(default=1, ge=1, le=32)

@@ -29,6 +29,7 @@ from storage.coverage import Debt, Subject
 from storage.database import Connection
 from storage.healing import act_on, judge
 from storage.proof_checks import ProofJudge, journal_broken
+from storage.quarantine import empty_old
 from storage.reading import CopyFinding
 from storage.watch import StoreFinding, watch_stores
 
@@ -109,6 +110,7 @@ def sweep(
         stores = watch_stores(archive)
         collected = collect_strays(archive)
         clean_spool(archive)
+        empty_old(archive)
         return run.end(entries, collected, stores)
 
 

@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from minutier.events import format_time
 from storage import catalogue
 from storage.bootstrap import current_archive, require_probed
+from storage.production import require_production
 from storage.sweep import SweepReport
 from storage.waiting import code, waits
 from tasks.night_files import keep_report
@@ -20,8 +21,10 @@ _WORDS = {"ARCHIVED": "archived", "REFUSED": "refused", "ABANDONED": "abandoned"
 
 @task(name="check that the stores lock", retries=2, retry_delay_seconds=5, persist_result=False)
 def check_stores() -> None:
-    """Refuse to start on a replica that does not really lock (the canary, once a day)."""
-    require_probed(current_archive())
+    """Refuse to start on a replica that does not really lock (the canary, once a day), or on a stand-in for trials."""
+    archive = current_archive()
+    require_production(archive.settings)
+    require_probed(archive)
 
 
 @task(name="publish the table", persist_result=False)

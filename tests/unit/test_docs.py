@@ -15,6 +15,7 @@ from deployments import (
     commands_instance,
     commands_keys,
     commands_lifecycle,
+    commands_quarantine,
     commands_reading,
     commands_recovery,
     commands_restitution,
@@ -31,7 +32,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((RO
 README, CLI, OPERATIONS = ROOT / "README.md", ROOT / "docs" / "cli.md", ROOT / "docs" / "operations.md"
 REGISTERED = (
     commands_archive, commands_deposits, commands_documents, commands_instance, commands_keys, commands_lifecycle,
-    commands_reading, commands_recovery, commands_restitution, commands_safes, commands_traces,
+    commands_quarantine, commands_reading, commands_recovery, commands_restitution, commands_safes, commands_traces,
 )  # fmt: skip
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
