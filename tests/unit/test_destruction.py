@@ -96,7 +96,9 @@ def test_a_destroyed_document_is_read_by_nobody_and_its_reference_is_free(rig, t
 def test_nothing_goes_a_second_before_its_term(rig):
     deposit = rig.deposit()
     rig.clock.advance((deposit.retain_until - rig.clock()).total_seconds() - 1)
-    assert refused(lambda: destroy(rig.archive, deposit.archive_id, WHY)) == "RETENTION"
+    with pytest.raises(PolicyRefusedError, match="its class is default") as stopped:
+        destroy(rig.archive, deposit.archive_id, WHY)
+    assert stopped.value.code == "RETENTION"
     assert current(rig.archive, deposit.archive_id).state == "ARCHIVED"
     rig.clock.advance(1)
     destroy(rig.archive, deposit.archive_id, WHY)
