@@ -15,7 +15,7 @@ RUN = $(UV) run --frozen
 COVERED ?= 90
 SECONDS_EACH ?= 600
 SAMPLE ?= 0
-JOBS ?= 0
+JOBS ?= 2
 
 .PHONY: help bootstrap bootstrap-test demo test test-long fuzz mutants lint pytest bench up down wheel-check
 

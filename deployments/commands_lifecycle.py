@@ -125,10 +125,12 @@ def purge(
 
 
 def _make_list(by: str, output: Path | None) -> int:
-    from flows.purge import review_due
     from storage import disposal
 
     with running_archive() as archive:
+        # Imported here: Prefect reads its settings once, when it is first imported, and they are those of the instance.
+        from flows.purge import review_due
+
         report = _result(review_due(return_state=True))
         paper = disposal.list_due(archive, by)
         files = write_act(paper, output, paper.act_id) if paper and output else []
@@ -147,10 +149,11 @@ def _make_list(by: str, output: Path | None) -> int:
 
 
 def _destroy_list(list_id: str, reason: str, by: str, visa: str) -> int:
-    from flows.purge import destroy_approved
     from storage import disposal
 
     with running_archive() as archive:
+        from flows.purge import destroy_approved
+
         disposal.approve(archive, list_id, by, reason, visa)
         say("purge: destroying what was approved")
         report = _result(destroy_approved(list_id, return_state=True))

@@ -16,10 +16,12 @@ def ship_now(
 ) -> None:
     """Ship legal traces to the supervision now; after a cut, all that it has missed."""
     from deployments.commands_documents import failure
-    from flows.traces import ship_journal
     from storage.traces import Shipped, load_witness, standing
 
     with running_archive() as archive:
+        # Imported here: Prefect reads its settings once, when it is first imported, and they are those of the instance.
+        from flows.traces import ship_journal
+
         load_witness(archive)
         say("ship: sending what the supervision does not hold yet")
         state = ship_journal("nightly" if nightly else "heartbeat", return_state=True)

@@ -46,7 +46,7 @@ def test_a_blind_document_from_end_to_end(instance, tmp_path, client):
     out.mkdir()
     assert minutier(instance, "safe", "create", "notary", "--recipient", recipient).json["holder"] == "client"
     made = minutier(instance, "class", "create", "sealed", "--years", 10, "--mode", "blind")
-    assert made.json == {"class": "sealed", "created": True, "years": 10, "mode": "blind"}
+    assert (made.json["class"], made.json["created"], made.json["mode"]) == ("sealed", True, "blind")
     where = ("--safe", "notary", "--class", "sealed")
     clear = minutier(instance, "deposit", source, *where)
     assert (clear.code, clear.error) == (4, "BLIND_REQUIRED")

@@ -93,6 +93,18 @@ def test_the_whole_verbs_on_one_document(instance, tmp_path):
     events = [line["event"] for line in minutier(instance, "journal", told["archive_id"]).json]
     assert events.count("deposit:committed") == 1
     assert events[-3:] == ["document:read", "document:checked", "proof:exported"]
+    # Its end is years away: it is held, given back, and not destroyed.
+    assert minutier(instance, "hold", told["archive_id"], "--reason", "a case").json["new"]
+    assert minutier(instance, "destroy", told["archive_id"], "--reason", "asked").error == "HELD"
+    assert minutier(instance, "release", told["archive_id"], "--reason", "closed").json["standing"] == 0
+    early = minutier(instance, "destroy", told["archive_id"], "--reason", "asked")
+    assert (early.code, early.error) == (4, "RETENTION")
+    given = minutier(instance, "restitute", told["archive_id"], "-o", tmp_path / "bag")
+    assert (given.code, given.json["given"]) == (0, [told["archive_id"]])
+    (back,) = (tmp_path / "bag" / "data" / "documents" / told["archive_id"] / "original").iterdir()
+    assert back.read_bytes() == source.read_bytes()
+    purged = minutier(instance, "purge", "--by", "archivist")
+    assert (purged.code, purged.json["list_id"], purged.json["due"]) == (0, None, {})
 
 
 @pytest.mark.parametrize(
@@ -115,7 +127,9 @@ def test_the_whole_verbs_on_one_document(instance, tmp_path):
         (("store", "create", "replica-z"), "UNKNOWN_REPLICA"),
         (("verify", "absent.zip"), "FILE_MISSING"),
         (("verify", "good.pdf", "--at", "tomorrow"), "BAD_TIME"),
-        (("destroy", "nobody", "--reason", "x"), "NOT_YET_AVAILABLE"),
+        (("destroy", "nobody", "--reason", "x"), "UNKNOWN_ID"),
+        (("ship",), "NO_SUPERVISION"),
+        (("purge", "--approve", "nosuch", "--by", "x", "--reason", "x"), "UNKNOWN_ACT"),
     ],
 )
 def test_bad_usage_is_exit_2_and_a_sentence(instance, tmp_path, monkeypatch, arguments, code):
