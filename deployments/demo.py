@@ -111,7 +111,21 @@ def run_demo(archive: Archive, say: Callable[[str], None]) -> DemoReport:
     say("every copy is re-read")
     report.checks.append(every_copy(run_sweep(archive, timedelta(hours=1))[0]))
     report.checks.append(_prove(archive, say))
+    _end_of_life(archive, report, home, say)
     return report
+
+
+def _end_of_life(archive: Archive, report: DemoReport, home: Path, say: Callable[[str], None]) -> None:
+    from deployments import demo_life
+
+    with archive.database.transaction() as connection:
+        archived = [item for item in catalogue.list_deposits(connection, FEEDS[0]) if item.state == "ARCHIVED"]
+    for sentence, ok, detail in (
+        demo_life.show_hold(archive, archived[0], say),
+        demo_life.show_restitution(archive, archived[:3], home / "restitution", say),
+        demo_life.show_supervision(archive, home / "supervision", say),
+    ):
+        report.checks.append(Check(sentence, ok, detail))
 
 
 def _sample(feed: str) -> Callable[[int], bytes]:
