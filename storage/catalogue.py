@@ -5,7 +5,7 @@ Functions take the caller's connection, so that several of them can share one tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -257,6 +257,14 @@ def list_deposits(connection: Connection, safe: str | None = None, *, unfinished
     return [_deposit(row) for row in rows]
 
 
+def of_dossiers(connection: Connection, safe: str, dossiers: Collection[str]) -> list[Deposit]:
+    """Give the deposits of some dossiers of a safe, in order of arrival."""
+    rows = connection.execute(
+        "SELECT * FROM deposit WHERE safe = %s AND dossier = ANY(%s) ORDER BY archive_id", (safe, list(dossiers))
+    )
+    return [_deposit(row) for row in rows]
+
+
 def count_by_state(
     connection: Connection, safe: str | None = None, archive_ids: Sequence[str] | None = None
 ) -> dict[str, int]:
@@ -284,6 +292,12 @@ def objects(connection: Connection, archive_id: str) -> dict[str, StoredObject]:
     """Give a document's stored objects by role."""
     rows = connection.execute("SELECT * FROM object WHERE archive_id = %s ORDER BY role", (archive_id,))
     return {row["role"]: _object(row) for row in rows}
+
+
+def holds_object(connection: Connection, item: StoredObject) -> bool:
+    """Say whether an object is still known, and keep it so until the transaction ends."""
+    query = "SELECT 1 FROM object WHERE archive_id = %s AND role = %s FOR SHARE"
+    return connection.execute(query, (item.archive_id, item.role)).fetchone() is not None
 
 
 def put_copy(connection: Connection, item: StoredObject, replica: str, version_id: str, at: datetime) -> None:

@@ -75,6 +75,16 @@ def begun(connection: Connection) -> list[str]:
     return [str(row["archive_id"]) for row in rows]
 
 
+def forget_left_keys(archive: Archive) -> int:
+    """Destroy the key files that are left of destroyed documents; gives how many there were."""
+    with archive.database.transaction() as connection:
+        rows = connection.execute("SELECT archive_id FROM deposit WHERE state = 'DESTROYED'").fetchall()
+    left = [str(row["archive_id"]) for row in rows if archive.keys.kept(str(row["archive_id"])) is not None]
+    for archive_id in left:
+        archive.keys.forget(archive_id)
+    return len(left)
+
+
 def certificate(archive: Archive, archive_id: str) -> acts.Act:
     """Give the certificate of a destroyed document; PolicyRefusedError (`NOT_DESTROYED`) where there is none."""
     with archive.database.transaction() as connection:

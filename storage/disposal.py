@@ -12,7 +12,7 @@ from minutier.events import Event, format_time
 from storage import acts, catalogue, classes, journal
 from storage.archive import Archive
 from storage.database import Connection
-from storage.destruction import Decision, begun, destroy, go_on
+from storage.destruction import Decision, begun, destroy, forget_left_keys, go_on
 
 _LONGEST_LIST = 10_000
 
@@ -172,7 +172,11 @@ def _one(archive: Archive, item: dict[str, Any], decision: Decision) -> Outcome:
 
 
 def go_on_all(archive: Archive) -> list[Outcome]:
-    """End every destruction that had begun; what a store away keeps from ending is said, and waits."""
+    """End every destruction that had begun; what a store away keeps from ending is said, and waits.
+
+    A key file that a rewrap put back, and died before it took it away again, goes too.
+    """
+    forget_left_keys(archive)
     with archive.database.transaction() as connection:
         waiting = begun(connection)
     found = []

@@ -96,12 +96,22 @@ def _others(archive: Archive, copy: Copy) -> list[Copy]:
     return [other for other in found if other.role == copy.role and other.replica != copy.replica]
 
 
+def gone(item: StoredObject) -> ServiceUnavailableError:
+    """Give the error for an object whose document was destroyed while it was mended."""
+    return ServiceUnavailableError(
+        "STATE_MOVED", f"The document {item.archive_id} was destroyed meanwhile.", remedy="Nothing is left to mend."
+    )
+
+
 def _replace(archive: Archive, item: StoredObject, copy: Copy, staged: Path, until: datetime) -> None:
     replica = archive.replica(copy.replica)
     version = place(archive, replica, item, staged, past_unreadable=True)
     # Locked before anything points to it: a crash here leaves a version that the next sweep finds and adopts.
     lock_version(replica, item.key, version.version_id, until)
     with archive.database.transaction() as connection:
+        if not catalogue.holds_object(connection, item):
+            # Destroyed meanwhile: nothing may point to it again, and its key is gone.
+            raise gone(item)
         catalogue.put_copy(connection, item, copy.replica, version.version_id, archive.clock())
         catalogue.set_copy(connection, copy, locked_until=until)
         journal.append(

@@ -181,8 +181,8 @@ def finish_batch(archive: Archive, folder: Path, received: Received) -> dict[str
     """
     with archive.database.transaction() as connection:
         ended = [(number, catalogue.get(connection, archive_id)) for number, archive_id in received.by_line]
-        numbers = {deposit.dossier for _, deposit in ended}
-        members = [each for each in catalogue.list_deposits(connection, received.feed) if each.dossier in numbers]
+        numbers = {deposit.dossier for _, deposit in ended if deposit.dossier}
+        members = catalogue.of_dossiers(connection, received.feed, numbers)
     lines = [receipt_line(number, deposit) for number, deposit in ended]
     trouble = write_receipt(folder / RECEIPT, lines)
     report: dict[str, Any] = {"batch": received.name, "lines": lines, "receipt": trouble or RECEIPT}

@@ -15,6 +15,7 @@ CREATE UNIQUE INDEX deposit_reference ON deposit (safe, reference)
 DROP INDEX deposit_state;
 CREATE INDEX deposit_state ON deposit (state)
     WHERE state NOT IN ('ARCHIVED', 'REFUSED', 'ABANDONED', 'DESTROYED');
+CREATE INDEX deposit_dossier ON deposit (safe, dossier);
 CREATE INDEX deposit_term ON deposit (retain_until) WHERE state = 'ARCHIVED';
 
 CREATE TABLE legal_hold (

@@ -7,7 +7,7 @@ import pytest
 
 from minutier.errors import BadInputError, MinutierError, PolicyRefusedError, ServiceUnavailableError
 from minutier.seal import check_seal
-from storage import acts, catalogue, classes, disposal, holds, reading, seam
+from storage import acts, catalogue, classes, disposal, healing, holds, reading, seam
 from storage.classes import LifecycleClass, create_class
 from storage.destruction import Decision, begun, certificate, destroy, go_on
 from storage.memory import Fault
@@ -280,6 +280,34 @@ def test_a_store_that_is_away_leaves_it_unreadable_and_waiting(rig, tmp_path):
     (ended,) = disposal.go_on_all(rig.archive)
     assert ended.outcome == "destroyed"
     assert disposal.go_on_all(rig.archive) == []
+
+
+def test_a_key_file_that_came_back_goes_again(rig):
+    deposit = rig.deposit()
+    wrapped = rig.archive.keys.kept(deposit.archive_id)
+    later(rig)
+    destroy(rig.archive, deposit.archive_id, WHY)
+    rig.archive.keys.keep(deposit.archive_id, wrapped)
+    disposal.go_on_all(rig.archive)
+    assert rig.archive.keys.kept(deposit.archive_id) is None
+
+
+def test_what_is_destroyed_while_it_is_mended_is_not_pointed_to_again(rig, monkeypatch):
+    deposit = rig.deposit()
+    later(rig)
+    (version,) = rig.stores[0].versions(f"demo/{deposit.archive_id}/original.age")
+    rig.stores[0].damage(version.key, version.version_id, b"rotten")
+    real = healing.place
+
+    def place(*arguments, **more):
+        placed = real(*arguments, **more)
+        destroy(rig.archive, deposit.archive_id, WHY)
+        return placed
+
+    monkeypatch.setattr(healing, "place", place)
+    monkeypatch.setattr("storage.destruction.require_allowed", lambda *_: None)
+    sweep(rig.archive, budget=timedelta(hours=1))
+    assert rows(rig, "SELECT 1 AS one FROM replica_copy WHERE archive_id = %s", deposit.archive_id) == []
 
 
 def test_sweep_and_segments_know_what_was_destroyed(rig):
