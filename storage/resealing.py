@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+from cryptography import x509
+
 from minutier import cms
 from minutier.errors import ServiceUnavailableError
 from minutier.seal import SEAL_PREFIX, SECOND_PREFIX
@@ -56,17 +58,26 @@ def require_standing_seals(connection: Connection, deposits: Sequence[Deposit], 
         )
 
 
+def require_readable(deposit: Deposit) -> None:
+    """Read the seals of a SEALED deposit; IntegrityFailureError (`SEAL_…`) when one cannot be read."""
+    _signers(deposit)
+
+
 def _revoked(connection: Connection) -> dict[str, datetime]:
     return {key.sha256: key.revoked_at for key in seal_keys.keys(connection) if key.revoked_at is not None}
 
 
 def _overtaken(deposit: Deposit, revoked: Collection[str], at: datetime) -> str:
     """Say why the seals of a deposit do not stand at a time: `revoked`, `ended` (the certificate), or nothing."""
-    seals = ((deposit.seal, SEAL_PREFIX), (deposit.second_seal, SECOND_PREFIX))
-    signers = [cms.parse(data, prefix).signer for data, prefix in seals if data is not None]
+    signers = _signers(deposit)
     if any(seal_keys.fingerprint(each) in revoked for each in signers):
         return "revoked"
     return "ended" if any(each.not_valid_after_utc < at for each in signers) else ""
+
+
+def _signers(deposit: Deposit) -> list[x509.Certificate]:
+    seals = ((deposit.seal, SEAL_PREFIX), (deposit.second_seal, SECOND_PREFIX))
+    return [cms.parse(data, prefix).signer for data, prefix in seals if data is not None]
 
 
 def _sealed_again(archive: Archive, deposit: Deposit) -> Deposit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from minutier.errors import PolicyRefusedError
+from minutier.errors import IntegrityFailureError, PolicyRefusedError
 from minutier.events import Event
 from minutier.evidence import build_batch
 from minutier.fingerprint import fingerprint_file
@@ -17,7 +17,13 @@ from storage.classes import get_class
 from storage.evidence_store import keep_token, leaves_of, members, start_chains
 from storage.keys import spool_altered
 from storage.reception import RUNGS_WITH_FILE, do_step
-from storage.resealing import journal_seals, require_standing_seals, seal_manifest, with_standing_seals
+from storage.resealing import (
+    journal_seals,
+    require_readable,
+    require_standing_seals,
+    seal_manifest,
+    with_standing_seals,
+)  # fmt: skip
 
 _TREE_HASH = "sha256"
 
@@ -83,11 +89,40 @@ def parts(archive: Archive, deposit: Deposit) -> list[Part]:
 def stamp_batch(archive: Archive, archive_ids: Sequence[str]) -> str | None:
     """Get one token over the evidence of all SEALED deposits given; gives the token's id, None when none waited.
 
-    The token is verified before it is kept, and kept in the same transaction as the paths that rest on it.
+    The token is verified before it is kept, and kept in the same transaction as the paths that rest on it. A deposit
+    whose manifest or seal was altered hinders no other: IntegrityFailureError tells of it once the others are stamped.
     """
     with archive.database.transaction() as connection:
         waiting = catalogue.get_all(connection, archive_ids)
-    waiting = with_standing_seals(archive, [deposit for deposit in waiting if deposit.state == "SEALED"])
+    waiting, trouble = _whole([deposit for deposit in waiting if deposit.state == "SEALED"])
+    token_id = _stamp(archive, waiting)
+    if trouble is not None:
+        raise trouble
+    return token_id
+
+
+def _whole(waiting: Sequence[Deposit]) -> tuple[list[Deposit], IntegrityFailureError | None]:
+    """Give the deposits whose manifest and seals can be read, and the first error of the others."""
+    whole, trouble = list[Deposit](), list[IntegrityFailureError]()
+    for deposit in waiting:
+        try:
+            members(deposit)
+            require_readable(deposit)
+        except (IntegrityFailureError, ValueError) as error:
+            trouble.append(
+                IntegrityFailureError(
+                    "SEALED_ALTERED",
+                    f"The manifest or the seal of {deposit.archive_id} in the database cannot be read ({error}).",
+                    remedy=f"`minutier abandon {deposit.archive_id} --reason …`, then send the document again.",
+                )
+            )
+        else:
+            whole.append(deposit)
+    return whole, trouble[0] if trouble else None
+
+
+def _stamp(archive: Archive, waiting: Sequence[Deposit]) -> str | None:
+    waiting = with_standing_seals(archive, waiting)
     # Again: another worker may have abandoned one, or carried it on, before it was this one's turn to seal it.
     waiting = [deposit for deposit in waiting if deposit.state == "SEALED"]
     if not waiting:

@@ -71,6 +71,19 @@ def test_what_was_abandoned_while_its_seal_was_looked_at_stays_abandoned(rig, mo
     assert [current(rig.archive, each).state for each in ids] == ["ABANDONED", "STAMPED"][: 1 + others]
 
 
+@pytest.mark.parametrize("column", ["manifest", "seal"])
+def test_a_deposit_altered_in_the_database_hinders_no_other(rig, column):
+    ids = sealed(rig, 3)
+    with rig.archive.database.transaction() as connection:
+        connection.execute(f"UPDATE deposit SET {column} = %s WHERE archive_id = %s", (b"altered", ids[1]))
+    with pytest.raises(IntegrityFailureError) as stopped:
+        stamp_batch(rig.archive, ids)
+    assert stopped.value.code == "SEALED_ALTERED"
+    assert [current(rig.archive, each).state for each in ids] == ["STAMPED", "SEALED", "STAMPED"]
+    abandon(rig.archive, ids[1], "altered")
+    assert [each.state for each in carry(rig.archive, [ids[0], ids[2]])] == ["ARCHIVED", "ARCHIVED"]
+
+
 def test_nothing_leaves_a_final_state(rig):
     archived = rig.deposit()
     abandoned = abandon(rig.archive, sealed(rig, 1)[0], "given up")
