@@ -34,20 +34,16 @@ class Head:
     subtrees: tuple[bytes, ...] = field(default=())
 
 
-def judge(
-    head: Head, known: bytes | None, data: bytes, key: NoteKey, now: datetime
-) -> tuple[Head, Bundle]:  # fmt: skip
-    """Judge a bundle; gives the head after it, and the bundle. The head as it is for one that was taken before.
+def judge(head: Head, data: bytes, key: NoteKey, now: datetime) -> tuple[Head, Bundle]:
+    """Judge a bundle that was not taken before; gives the head after it, and the bundle.
 
-    `known` are the bytes that were taken under the head's own number. Raises IntegrityFailureError (`TRACE_…`).
+    Raises IntegrityFailureError (`TRACE_…`).
     """
     # 1, 2: form, signature.
     bundle = decode_bundle(data, Ed25519PublicKey.from_public_bytes(key.public))
     told = bundle.head
-    # 3: sent again.
-    if told.number == head.number and known is not None:
-        if data == known:
-            return head, bundle
+    # 3: other bytes than those that were taken under this number.
+    if told.number <= head.number:
         raise refusal("TRACE_FORK", f"another bundle {told.number} was told before, under the same signature")
     # 4: strictly next.
     if (told.number, told.first, told.previous) != (head.number + 1, head.last + 1, head.sha256):

@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS bundle (
     archive text NOT NULL, number integer NOT NULL, sha256 text NOT NULL, received_at text NOT NULL, body blob NOT NULL,
     note text NOT NULL, PRIMARY KEY (archive, number)
 );
+CREATE INDEX IF NOT EXISTS bundle_digest ON bundle (archive, sha256);
 CREATE TABLE IF NOT EXISTS evidence (
     archive text NOT NULL, sha256 text NOT NULL, code text NOT NULL, received_at text NOT NULL, body blob NOT NULL,
     PRIMARY KEY (archive, sha256)
@@ -152,6 +153,14 @@ class Register:
                 "SELECT body, note FROM bundle WHERE archive = ? AND number = ?", (archive, number)
             ).fetchone()
         return (bytes(row["body"]), str(row["note"])) if row else None
+
+    def taken(self, archive: str, sha256: str) -> tuple[int, str] | None:
+        """Give number and cosigned note of a bundle that was taken, None for one that was not."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT number, note FROM bundle WHERE archive = ? AND sha256 = ?", (archive, sha256)
+            ).fetchone()
+        return (int(row["number"]), str(row["note"])) if row else None
 
     def take(self, archive: str, head: Head, data: bytes, note: str, now: datetime, *, nightly: bool) -> None:
         """Keep a bundle that was judged good, and move the head to it."""

@@ -18,6 +18,7 @@ from supervision.register import Archive, Register
 
 SILENT, LATE = "SILENT", "NIGHTLY_MISSED"
 WITNESS_KIND = 0x04
+_ANYBODYS = ("TRACE_FORMAT", "TRACE_SIGNATURE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +52,37 @@ class Watch:
 def receive(watch: Watch, name: str, data: bytes) -> bytes:
     """Judge a bundle and keep it; gives the acknowledgement (docs/format/trace-v1.md §2), the same one each time.
 
-    A bundle that is refused opens an alarm at once and is kept as evidence. Raises BadInputError (`UNKNOWN_ARCHIVE`),
-    IntegrityFailureError (`TRACE_…`).
+    A bundle that is refused opens an alarm at once; one that the archive signed is kept as evidence. Raises
+    BadInputError (`UNKNOWN_ARCHIVE`), IntegrityFailureError (`TRACE_…`).
     """
     archive, now = watch.register.archive(name), watch.clock()
     if archive is None:
         raise BadInputError("UNKNOWN_ARCHIVE", f"No archive {name} is watched here.", remedy="Register it first.")
-    known = watch.register.bundle(name, archive.head.number)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if (known := watch.register.taken(name, sha256)) is not None:
+        # Its answer was lost: it is answered as before.
+        number, note = known
+        watch.register.heard(name, now)
+        watch.register.close_alarm(name, SILENT, now)
+        return _acknowledgement(number, sha256, note)
     try:
-        head, bundle = judge(archive.head, known[0] if known else None, data, archive.key, now)
+        head, bundle = judge(archive.head, data, archive.key, now)
     except IntegrityFailureError as error:
-        sha256 = hashlib.sha256(data).hexdigest()
-        watch.register.keep_evidence(name, sha256, error.code, data, now)
+        # What the archive did not sign proves nothing, and anybody could fill the disk with it.
+        if error.code not in _ANYBODYS:
+            watch.register.keep_evidence(name, sha256, error.code, data, now)
         watch.register.open_alarm(name, error.code, error.message, now, watch.targets)
         raise
-    if head.number == archive.head.number and known is not None:
-        note = known[1]
-        watch.register.heard(name, now)
-    else:
-        note = cosign(bundle.head.checkpoint.encode(), watch.witness, watch.key.sign, now).decode()
-        watch.register.take(name, head, data, note, now, nightly=bundle.head.kind == NIGHTLY)
+    note = cosign(bundle.head.checkpoint.encode(), watch.witness, watch.key.sign, now).decode()
+    watch.register.take(name, head, data, note, now, nightly=bundle.head.kind == NIGHTLY)
     watch.register.close_alarm(name, SILENT, now)
     if bundle.head.kind == NIGHTLY:
         watch.register.close_alarm(name, LATE, now)
-    return canonical.encode({"number": head.number, "sha256": bundle.sha256, "note": note})
+    return _acknowledgement(head.number, sha256, note)
+
+
+def _acknowledgement(number: int, sha256: str, note: str) -> bytes:
+    return canonical.encode({"number": number, "sha256": sha256, "note": note})
 
 
 def look(watch: Watch) -> None:

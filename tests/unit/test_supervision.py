@@ -133,7 +133,16 @@ def test_sent_again_it_is_answered_the_same(watch, clock):
     clock.advance(60)
     assert receive(watch, "archive", data) == first
     assert watch.register.archive("archive").received_at == clock()
+    teller.told(data)
+    receive(watch, "archive", teller.told(teller.bundle(now=clock())))
+    assert receive(watch, "archive", data) == first
     assert codes(watch) == []
+
+
+def test_what_the_archive_did_not_sign_is_no_evidence(watch):
+    assert refused(lambda: receive(watch, "archive", b"anything\n" * 3)) == "TRACE_FORMAT"
+    assert watch.register.evidence("archive") == []
+    assert codes(watch) == ["TRACE_FORMAT"]
 
 
 @pytest.mark.parametrize(
@@ -184,10 +193,10 @@ def test_every_byte_of_a_bundle_counts():
     data = teller.bundle()
     for place in range(len(data)):
         altered = data[:place] + bytes((data[place] ^ 1,)) + data[place + 1 :]
-        refused(lambda altered=altered: judge(Head(), None, altered, NOTE_KEY, NOW))
+        refused(lambda altered=altered: judge(Head(), altered, NOTE_KEY, NOW))
     for cut in (1, 10, len(data) // 2):
-        refused(lambda cut=cut: judge(Head(), None, data[:-cut], NOTE_KEY, NOW))
-    refused(lambda: judge(Head(), None, data + b"x\n", NOTE_KEY, NOW))
+        refused(lambda cut=cut: judge(Head(), data[:-cut], NOTE_KEY, NOW))
+    refused(lambda: judge(Head(), data + b"x\n", NOTE_KEY, NOW))
 
 
 def test_another_key_tells_nothing(watch):
@@ -222,7 +231,7 @@ def test_an_insider_is_found_at_the_next_bundle():
         teller = Teller()
         teller.write(draw.randint(4, 30))
         data = teller.told(teller.bundle())
-        head, _ = judge(Head(), None, data, NOTE_KEY, NOW)
+        head, _ = judge(Head(), data, NOTE_KEY, NOW)
         place, entries = draw.randrange(len(teller.entries)), teller.entries
         if attempt % 5 == 0:
             entries[place] = entries[place].replace(b"document:read", b"proof:exported")
@@ -239,7 +248,7 @@ def test_an_insider_is_found_at_the_next_bundle():
         teller.last = min(teller.last, len(entries)) if draw.random() < 0.5 else len(entries)
         teller.write(draw.randint(1, 4))
         try:
-            judge(head, data, teller.bundle(), NOTE_KEY, NOW)
+            judge(head, teller.bundle(), NOTE_KEY, NOW)
         except IntegrityFailureError as error:
             assert error.code.startswith("TRACE_")
             found += 1
