@@ -153,7 +153,10 @@ class _NumberedEntry:
 
 
 def _numbered_entry(archive: Archive, connection: Connection, deposit: Deposit, tokens: TokenLine) -> _NumberedEntry:
-    """Give the commit entry under the newest checkpoint, or under that of its anchor, which covers its very bytes."""
+    """Give the commit entry under a checkpoint: that of its anchor, which covers its very bytes; else the newest one.
+
+    Before the newest comes the last one that the supervision cosigned, where it covers the entry.
+    """
     newest = make_checkpoint(archive, connection)
     line = journal.committed_line(connection, deposit.archive_id)
     found = anchor_of(connection, deposit.archive_id, line.entry, tokens)
@@ -163,9 +166,23 @@ def _numbered_entry(archive: Archive, connection: Connection, deposit: Deposit, 
         raise IntegrityFailureError(
             "JOURNAL_ENTRY_COUNT", "The commit entry has no number.", remedy="Run the same command again."
         )
+    note = str(row["note"])
+    if anchor is None and (cosigned := _cosigned(connection, line.seq)) is not None:
+        size, root, note = cosigned
+    else:
+        root = bytes(row["root"])
     path = merkle.inclusion_proof(journal.leaves(connection, size), line.seq - 1)
-    checkpoint = Checkpoint(ORIGIN, size, bytes(row["root"]))
-    return _NumberedEntry(line.entry, line.seq - 1, checkpoint, row["note"].encode(), path, anchor)
+    return _NumberedEntry(line.entry, line.seq - 1, Checkpoint(ORIGIN, size, root), note.encode(), path, anchor)
+
+
+def _cosigned(connection: Connection, seq: int) -> tuple[int, bytes, str] | None:
+    """Give size, root and cosigned note of the last checkpoint that the supervision acknowledged over an entry."""
+    row = connection.execute(
+        "SELECT b.last_seq, b.note, c.root FROM trace_bundle b JOIN journal_checkpoint c ON c.size = b.last_seq"
+        " WHERE b.note IS NOT NULL AND b.last_seq >= %s ORDER BY b.number DESC LIMIT 1",
+        (seq,),
+    ).fetchone()
+    return (int(row["last_seq"]), bytes(row["root"]), str(row["note"])) if row else None
 
 
 def _second_chain(archive: Archive, deposit: Deposit) -> list[x509.Certificate]:

@@ -4,10 +4,14 @@ import hashlib
 import itertools
 import json
 import random
+import shutil
 import smtplib
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
+import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, time
@@ -21,10 +25,14 @@ from minutier.canonical import decode
 from minutier.checkpoint import Checkpoint, NoteKey, sign_checkpoint, verify_cosignature
 from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
 from minutier.events import Event, encode_entry, format_time
+from minutier.report import Verdict
 from minutier.trace_bundle import Head as TraceHead
 from minutier.trace_bundle import count_events, decode_bundle, encode_bundle
+from minutier.trust import load_trust
+from minutier.verify import verify
 from storage import seam, traces
 from storage.memory import ManualClock
+from storage.proofs import export_proof
 from storage.traces import Answer, ship, standing
 from supervision.__main__ import main
 from supervision.judge import Head, judge
@@ -655,3 +663,31 @@ def test_over_http_what_the_archive_ships_is_taken(shipping):
     with pytest.raises(ServiceUnavailableError) as stopped:
         ship(rig.archive, HttpWire(f"{url}/v1/archives/rig"), watch.witness)
     assert stopped.value.code == "SUPERVISION_DOWN"
+
+
+def test_a_proof_carries_the_cosignature_and_each_verifier_takes_it(shipping, tmp_path):
+    rig, watch, wire = shipping
+    deposit = rig.deposit()
+    ship(rig.archive, wire, watch.witness)
+    rig.deposit(b"later", "R-2")
+    export_proof(rig.archive, deposit, tmp_path / "proof.zip")
+    with zipfile.ZipFile(tmp_path / "proof.zip") as packed:
+        packed.extractall(tmp_path / "proof")
+    note = (tmp_path / "proof" / "journal/checkpoint.txt").read_bytes()
+    assert verify_cosignature(note, watch.witness) == rig.clock()
+    trust = tmp_path / "trust"
+    shutil.copytree(rig.archive.settings.trust_dir, trust)
+    (trust / "witness.vkey").write_text(watch.witness.vkey())
+    for anchors in (rig.archive.settings.trust_dir, trust):
+        report = verify(tmp_path / "proof.zip", load_trust(anchors), rig.clock())
+        assert report.verdict is Verdict.PASSED, report.findings
+    root, key = trust / "root.pem", trust / "journal.vkey"
+    script = ["sh", "verify.sh", str(root), str(key)]
+    assert subprocess.run(script, cwd=tmp_path / "proof", check=False, capture_output=True).returncode == 0
+    program = [sys.executable, "verify.py", "--root", str(root), "--journal-key", str(key), str(tmp_path / "proof.zip")]
+    assert subprocess.run(program, cwd=tmp_path / "proof", check=False, capture_output=True).returncode == 0
+    (trust / "witness.vkey").write_text(
+        NoteKey("witness", Ed25519PrivateKey.generate().public_key().public_bytes_raw(), 0x04).vkey()
+    )
+    report = verify(tmp_path / "proof.zip", load_trust(trust), rig.clock())
+    assert report.verdict is Verdict.PASSED  # a line of an unknown key proves nothing and costs nothing
