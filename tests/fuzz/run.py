@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".cache" / "fuzz"
-NAMES = ("token", "seal", "manifest", "record", "bundle", "forged", "checkpoint", "blind", "certificates")
+NAMES = ("token", "seal", "manifest", "record", "bundle", "forged", "checkpoint", "blind", "certificates", "trace")
 INPUT_SECONDS, HANG_SECONDS, MEMORY_MIB = 10, 120, 1024
 LARGEST = {"bundle": 64 * 1024}
 

@@ -20,6 +20,7 @@ from tests.fuzz import (
     fuzz_record,
     fuzz_seal,
     fuzz_token,
+    fuzz_trace,
 )
 from tests.fuzz.mutators import Plain, change_der, change_json
 
@@ -42,6 +43,7 @@ TARGETS: dict[str, Target] = {
     "bundle": Target(fuzz_bundle.check, fuzz_bundle.change),
     "forged": Target(fuzz_forged.check, fuzz_forged.change),
     "checkpoint": Target(fuzz_checkpoint.check),
+    "trace": Target(fuzz_trace.check),
     "blind": Target(fuzz_blind.check, change_json),
     "certificates": Target(fuzz_certificates.check, change_der),
 }

@@ -1,0 +1,32 @@
+"""Trace bundles as anybody may send them, and as an archive that signs anything might."""
+
+from __future__ import annotations
+
+import base64
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from minutier import merkle
+from minutier.checkpoint import NoteKey, verify_checkpoint
+from minutier.errors import IntegrityFailureError
+from minutier.trace_bundle import decode_bundle
+from supervision.judge import Head, judge
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+NOTE_KEY = NoteKey("minutier-development-journal", KEY.public_key().public_bytes_raw())
+
+
+def check(data: bytes) -> None:
+    with suppress(IntegrityFailureError):
+        decode_bundle(data, KEY.public_key())
+    head, _, rest = data.partition(b"\n")
+    signed = head + b"\n" + base64.b64encode(KEY.sign(head)) + b"\n" + rest.partition(b"\n")[2]
+    with suppress(IntegrityFailureError):
+        after, bundle = judge(Head(), signed, NOTE_KEY, NOW)
+        # What is taken is what its checkpoint was signed over, to the last entry.
+        root = merkle.root(map(merkle.leaf_hash, bundle.entries))
+        assert verify_checkpoint(bundle.head.checkpoint.encode(), [NOTE_KEY]).root == root
+        assert (after.number, after.last) == (1, len(bundle.entries))
