@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -20,6 +21,11 @@ from storage.seam import crossing
 
 Connection = psycopg.Connection[DictRow]
 
+PATIENCE = {
+    "connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}  # fmt: skip
+"""How long a server whose machine fell silent is waited for, in libpq's words: 30 s (the last in milliseconds)."""
 _IDLE_SECONDS = 1.0
 _TURNS = (errors.DeadlockDetected, errors.LockNotAvailable, errors.SerializationFailure)
 # Told by the server before it closes the connection; psycopg counts them among internal errors.
@@ -35,15 +41,15 @@ class Database:
     """
 
     def __init__(self, url: str, *, size: int = 16, timeout: float = 10.0) -> None:
-        self._url = url
+        self._url = make_conninfo(url, **PATIENCE)
         self._used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self._pool: ConnectionPool[Connection] = ConnectionPool(
-            url,
+            self._url,
             min_size=1,
             max_size=size,
             timeout=timeout,
             open=False,
-            kwargs={"row_factory": dict_row, "connect_timeout": 5, "application_name": "minutier"},
+            kwargs={"row_factory": dict_row, "application_name": "minutier"},
             check=self._check,
             configure=_configure,
         )
@@ -52,7 +58,7 @@ class Database:
         """Connect, refuse unsafe settings, and apply the migrations that are missing."""
         try:
             # One plain attempt first: it fails at once and says why; the pool would try again for a while.
-            psycopg.connect(self._url, connect_timeout=5).close()
+            psycopg.connect(self._url).close()
             self._pool.open(wait=True, timeout=self._pool.timeout)
         except (PoolTimeout, psycopg.OperationalError) as error:
             self._pool.close()

@@ -6,11 +6,14 @@ engine behind it is PostgreSQL's own: pg_basebackup, pg_archivecleanup.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import sys
 import tarfile
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -140,8 +143,31 @@ def _read(note: Path) -> Backup:
 def prune(places: Places, now: datetime) -> Iterator[str]:
     """Remove base backups that no point of the last seven days needs, and the log before the oldest that stays.
 
-    The newest one that is older than a week stays: the first hours of the week begin with it.
+    The newest one that is older than a week stays: the first hours of the week begin with it. While a restore is
+    rehearsed nothing is removed under it: the next night does.
     """
+    with suppress(BlockingIOError), in_use(places, alone=True):
+        yield from _prune(places, now)
+
+
+@contextmanager
+def in_use(places: Places, *, alone: bool = False) -> Iterator[None]:
+    """Keep the backups as they are until the block ends, whatever ends it; BlockingIOError when others forbid it.
+
+    Several may use them at once; one that means to remove some must be `alone`.
+    """
+    if not places.base.is_dir():
+        yield
+        return
+    descriptor = os.open(places.base, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (fcntl.LOCK_NB if alone else 0))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _prune(places: Places, now: datetime) -> Iterator[str]:
     every = backups(places)
     old = [each for each in every if now - each.started_at > KEPT][:-1]
     for each in old:

@@ -31,11 +31,13 @@ from storage.database import Connection, Database
 from storage.files import write_durably
 from storage.reading import examine, require_sealed
 from tasks import unprivileged
-from tasks.backups import Backup, newest
+from tasks.backups import Backup, in_use, newest
 from tasks.postgres_programs import LOOPBACK, Places, embedded_port, environment, program, run
 
 MAY_LACK = timedelta(minutes=3)
 """Entries younger than this may not be in the archived log yet: a minute to fill a segment, and time to copy it."""
+KEPT_REPORTS = 100
+"""Reports that stay: two years of weekly drills."""
 _PATIENCE = 600.0
 _RESTORE = "gzip -dc ../archive/wal/%f.gz > %p"
 _SETTINGS = {"archive_mode": "off", "restore_command": _RESTORE, "unix_socket_directories": "", "fsync": "on"}
@@ -82,18 +84,26 @@ def drill(archive: Archive, *, documents: int = 20) -> DrillReport | None:
     if embedded_port(settings) is None:
         return None
     places = Places(settings.home)
-    backup = newest(places)
-    report = DrillReport(at, "", 0.0, 0, 0, 0, None, 0, (), "There is no base backup.")
-    if backup is not None:
-        started = time.monotonic()
-        try:
-            with _restored(places, backup) as url:
-                report = _compare(archive, replace(report, backup=backup.name, trouble=""), url, started, documents)
-        except (MinutierError, OSError, EOFError, zlib.error, psycopg.Error, tarfile.TarError) as error:
-            report = replace(report, backup=backup.name, trouble=str(error))
+    with in_use(places):
+        report = _rehearsed(archive, places, at, documents)
     text = json.dumps(report.as_dict(), indent=2)
     write_durably(places.drills / f"{at:%Y%m%dT%H%M%SZ}.json", text.encode())
+    for old in sorted(places.drills.glob("*.json"))[:-KEPT_REPORTS]:
+        old.unlink()
     return report
+
+
+def _rehearsed(archive: Archive, places: Places, at: datetime, documents: int) -> DrillReport:
+    backup = newest(places)
+    report = DrillReport(at, "", 0.0, 0, 0, 0, None, 0, (), "There is no base backup.")
+    if backup is None:
+        return report
+    started = time.monotonic()
+    try:
+        with _restored(places, backup) as url:
+            return _compare(archive, replace(report, backup=backup.name, trouble=""), url, started, documents)
+    except (MinutierError, OSError, EOFError, zlib.error, psycopg.Error, tarfile.TarError) as error:
+        return replace(report, backup=backup.name, trouble=str(error))
 
 
 def last_drill(places: Places) -> dict[str, str] | None:

@@ -5,6 +5,7 @@ import sys
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -17,7 +18,7 @@ from minutier.errors import BadInputError, ServiceUnavailableError
 from storage import catalogue
 from storage.segments import keep_journal
 from storage.settings import load_settings
-from tasks.backups import _take, back_up, backups, prune, require_archived, ship
+from tasks.backups import _take, back_up, backups, in_use, prune, require_archived, ship
 from tasks.drill import drill, last_drill
 from tasks.postgres_programs import BACKUP_ROLE, Places, embedded_port
 from tests.support.postgres import postgres_server
@@ -260,8 +261,9 @@ def test_a_server_of_your_own_is_left_alone(rig):
     assert drill(rig.archive) is None
 
 
-def test_old_backups_go_and_what_a_week_needs_stays(tmp_path):
-    there, now = Places(tmp_path), datetime.now(UTC)
+def kept_backups(home):
+    """Give the places of five backups, of which two are older than a week needs, and the time."""
+    there, now = Places(home), datetime.now(UTC)
     there.wal.mkdir(parents=True)
     for index, age in enumerate((12, 9, 8, 5, 1)):
         folder = there.base / f"{now - timedelta(days=age):%Y%m%dT%H%M%SZ}"
@@ -269,6 +271,11 @@ def test_old_backups_go_and_what_a_week_needs_stays(tmp_path):
         at, first = (now - timedelta(days=age)).isoformat(), f"00000001000000000000001{index}"
         (folder / "backup.json").write_text(f'{{"started_at":"{at}","first_wal":"{first}","size":1}}')
         (there.wal / f"{first}.gz").touch()
+    return there, now
+
+
+def test_old_backups_go_and_what_a_week_needs_stays(tmp_path):
+    there, now = kept_backups(tmp_path)
     assert len(list(prune(there, now))) == 2
     assert [(now - each.started_at).days for each in backups(there)] == [8, 5, 1]
     assert sorted(path.name for path in there.wal.iterdir()) == [
@@ -296,3 +303,23 @@ def test_a_drill_that_dies_shows_no_report_of_another_day(tmp_path, monkeypatch)
     with pytest.raises(ServiceUnavailableError) as caught:
         commands_recovery.drill(20)
     assert caught.value.code == "DISK_FULL"
+
+
+def test_backups_stay_while_a_restore_is_rehearsed(tmp_path):
+    there, now = kept_backups(tmp_path)
+    with in_use(there), in_use(there):
+        assert list(prune(there, now)) == []
+    assert len(list(prune(there, now))) == 2
+
+
+def test_a_hundred_reports_of_drills_stay(tmp_path, monkeypatch):
+    there = Places(tmp_path)
+    there.base.mkdir(parents=True)
+    there.drills.mkdir()
+    for number in range(105):
+        (there.drills / f"2020{number:04d}T000000Z.json").write_text("{}")
+    settings = SimpleNamespace(home=tmp_path)
+    monkeypatch.setattr("tasks.drill.embedded_port", lambda settings: 5432)
+    drill(SimpleNamespace(settings=settings, clock=lambda: datetime(2026, 1, 1, tzinfo=UTC)))
+    left = sorted(path.name for path in there.drills.iterdir())
+    assert len(left) == 100 and left[-1] == "20260101T000000Z.json" and left[0] == "20200006T000000Z.json"
