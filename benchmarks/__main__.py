@@ -10,7 +10,7 @@ import argparse
 import json
 from typing import Any
 
-from benchmarks import deposit, evidence, rendition, sweep
+from benchmarks import deposit, evidence, ocr, rendition, sweep
 from benchmarks.rig import machine
 
 
@@ -24,7 +24,8 @@ def main() -> None:
     share = 5 if options.quick else 1
     results: dict[str, Any] = {"machine": machine()}
     results["rendition"] = rendition.measure(40 // share, 6 // share, 1)
-    results["sweep"] = sweep.measure(4, 32 // share, 40 // share)
+    results["ocr"] = ocr.measure(10 // share)
+    results["sweep"] = sweep.measure(4, 32 // share, 60 // share, 40 // share)
     results["evidence"] = evidence.measure(10_000 // share, 1000 // share, 20 // share)
     results["deposit"] = deposit.measure(100 // share, 30 // share, prefect=options.prefect)
     if options.json:
@@ -32,8 +33,10 @@ def main() -> None:
         return
     found = results["machine"]
     print(f"{found['cores']} cores, {found['memory_gb']} GB, {found['system']}, Python {found['python']}")
-    for module in (deposit, sweep, rendition, evidence):
+    for module in (deposit, sweep, rendition, ocr, evidence):
         measured = results[module.__name__.rpartition(".")[2]]
+        if measured is None:
+            continue
         before, after = measured["load_before_and_after"]
         print(f"\nload {before} before, {after} after")
         for what, figure, detail in module.rows(measured):

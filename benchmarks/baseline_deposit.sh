@@ -6,13 +6,18 @@
 # For each document: both digests (openssl dgst), a signed manifest (openssl cms), a time stamp that is verified
 # (openssl ts, its own authority, no network), two copies synced and compared, one row in PostgreSQL.
 # WORK holds seal.pem seal.key tsa.pem tsa.key root.pem and receives a/ and b/. PSQL names the psql program.
+#
+# SERVICE=whole adds what Minutier does besides and ordinary tools can do: a PDF/A-2 rendition that is checked
+# (ocrmypdf, named by OCRMYPDF, without recognition of text), a key per document, original and rendition encrypted to
+# it (age-keygen, age), the keys kept, and a line chained to the one before it in a journal.
 set -euo pipefail
 
-work=$1 database=$2
+work=$1 database=$2 service=${SERVICE:-short}
 shift 2
 psql=${PSQL:-psql}
 
-mkdir -p "$work/a" "$work/b" "$work/t"
+mkdir -p "$work/a" "$work/b" "$work/t" "$work/keys"
+touch "$work/journal"
 [ -f "$work/serial" ] || echo 01 >"$work/serial"
 cat >"$work/tsa.cnf" <<CONFIGURATION
 [tsa]
@@ -31,6 +36,20 @@ run --command "SET client_min_messages = warning; CREATE TABLE IF NOT EXISTS bas
     (reference text PRIMARY KEY, sha256 text NOT NULL, sha3_512 text NOT NULL, size bigint NOT NULL,
      manifest text NOT NULL, archived_at timestamptz NOT NULL DEFAULT now())"
 
+# Gives $original and $rendition, encrypted, and a line in the journal.
+protect() {
+    "$OCRMYPDF" --quiet --mode skip --ocr-engine none --output-type pdfa-2 --pdfa-backend internal --optimize 0 -j 1 \
+        "$file" "$t.pdfa"
+    age-keygen -o "$t.key" 2>/dev/null
+    recipient=$(sed -n 's/^# public key: //p' "$t.key")
+    original=$t.age rendition=$t.pdfa.age
+    age -r "$recipient" -o "$original" "$file"
+    age -r "$recipient" -o "$rendition" "$t.pdfa"
+    cp "$t.key" "$work/keys/$name" && sync "$work/keys/$name" "$work/keys"
+    last=$(tail -n 1 "$work/journal" | openssl dgst -sha256 -r)
+    printf '%s archived %s %s\n' "${last%% *}" "$name" "$sha256" >>"$work/journal" && sync "$work/journal"
+}
+
 for file in "$@"; do
     name=${file##*/}
     t=$work/t/$name
@@ -48,16 +67,21 @@ for file in "$@"; do
         -out "$t.tsr" 2>/dev/null
     openssl ts -verify -queryfile "$t.tsq" -in "$t.tsr" -CAfile "$work/root.pem" >/dev/null 2>&1
 
+    original=$file rendition=
+    [ "$service" = short ] || protect
+
     for place in a b; do
         folder=$work/$place/$name
         mkdir "$folder"
-        cp "$file" "$folder/original"
+        cp "$original" "$folder/original"
+        [ -z "$rendition" ] || { cp "$rendition" "$folder/rendition" && sync "$folder/rendition"; }
         cp "$t.json" "$folder/manifest.json"
         cp "$t.p7s" "$folder/manifest.p7s"
         cp "$t.tsr" "$folder/token.tsr"
         sync "$folder/original" "$folder/manifest.json" "$folder/manifest.p7s" "$folder/token.tsr" \
             "$folder" "$work/$place"
-        cmp "$file" "$folder/original"
+        cmp "$original" "$folder/original"
+        [ -z "$rendition" ] || cmp "$rendition" "$folder/rendition"
     done
 
     run --set reference="$name" --set sha256="$sha256" --set sha3="$sha3" --set size="$size" \

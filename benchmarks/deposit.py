@@ -105,10 +105,12 @@ def _slices(baseline: int, parts: int) -> list[int]:
 
 
 class Script:
-    """The shell script on the same kind of papers, same disk, same PostgreSQL, same certificates."""
+    """The shell script, short or whole, on the same kind of papers, disk, PostgreSQL and certificates."""
 
-    def __init__(self, rig: Rig, directory: Path, first: Path) -> None:
-        self._work = directory / "baseline"
+    def __init__(self, rig: Rig, directory: Path, first: Path, ocrmypdf: str | None = None) -> None:
+        """`ocrmypdf` names the command: the script then makes renditions and encrypts, too (`SERVICE=whole`)."""
+        self._ocrmypdf = ocrmypdf
+        self._work = directory / ("baseline-whole" if ocrmypdf else "baseline")
         self._work.mkdir()
         self._url = rig.database_url
         authority = rig.authority
@@ -140,6 +142,8 @@ class Script:
     def _call(self, files: list[Path]) -> None:
         command = ["bash", str(_SCRIPT), str(self._work), self._url, *map(str, files)]
         environment = dict(os.environ) | {"PSQL": str(postgres_programs.program("psql"))}
+        if self._ocrmypdf:
+            environment |= {"SERVICE": "whole", "OCRMYPDF": self._ocrmypdf}
         subprocess.run(command, env=environment, check=True, timeout=3600)
 
 

@@ -108,7 +108,7 @@ def _rate(times: list[float]) -> dict[str, float]:
     }
 
 
-def _command() -> str | None:
+def ocrmypdf_command() -> str | None:
     """Find ocrmypdf and what it needs; None, with a sentence for the reader, when something is absent."""
     program = Path(sys.executable).with_name("ocrmypdf")
     command = str(program) if program.exists() else shutil.which("ocrmypdf")
@@ -124,7 +124,7 @@ def _command() -> str | None:
 
 def measure(documents: int, baseline: int, pages: int) -> dict[str, Any]:
     """Run both sides and give their rates and the ratio ours/baseline (None without the baseline)."""
-    command = _command() if baseline else None
+    command = ocrmypdf_command() if baseline else None
     load = load_average()
     with scratch() as directory:
         say(f"rendition: {documents} documents of {pages} page(s)")

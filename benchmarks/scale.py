@@ -5,8 +5,8 @@
 Papers of PDF/A-2b of about 300 kB, which pass as they are; two directory stores; fsync and synchronous commit on.
 
 Sustained: worker processes share nothing but PostgreSQL and the stores; each carries batches from files to ARCHIVED by
-the steps of flows/deposit.py. Baseline: benchmarks/baseline_deposit.sh on the same kind of papers, alone and as many at
-once as there are workers.
+the steps of flows/deposit.py. Baselines: benchmarks/baseline_deposit.sh on the same kind of papers, alone and two at
+once: short, which neither screens, renders, encrypts nor journals, and whole, which does what ordinary tools can.
 
 Growth: the same batch is deposited in an archive that is filled up between the measurements. What fills it are rows of
 a document that was deposited for real, copied with new names, with its folders in the stores and its wrapped keys: they
@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -28,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.deposit import BASELINE, Script
-from benchmarks.rendition import archival_papers
-from benchmarks.rig import Rig, cpu_seconds, deposit, load_average, machine, running, say, scratch
+from benchmarks.rendition import archival_papers, ocrmypdf_command
+from benchmarks.rig import Journey, Rig, cpu_seconds, deposit, load_average, machine, running, say, scratch
 from storage.bootstrap import opened_archive, require_probed
 from storage.database import Connection
 from storage.settings import load_settings
@@ -51,11 +52,12 @@ def measure(documents: int, workers: tuple[int, ...], baseline: int, sizes: tupl
     load = load_average()
     with scratch() as directory, running(directory) as rig:
         say("scale: writing the papers")
-        wanted = documents * len(workers) + 3 * baseline + 2 + 2 * _BATCH * len(sizes)
+        wanted = documents * len(workers) + 5 * baseline + 4 + 2 * _BATCH * len(sizes)
         files = iter(archival_papers(directory, wanted, KILOBYTES))
         deposit(rig.archive, [next(files)])
         sustained = {str(count): _sustained(rig, [next(files) for _ in range(documents)], count) for count in workers}
         script = _script(rig, directory, files, baseline) if baseline else None
+        whole = _whole(rig, directory, files, baseline) if baseline else None
         growth = [_grown(rig, size, [next(files) for _ in range(2 * _BATCH)]) for size in sizes]
     best = max(found["documents_per_second"] for found in sustained.values())
     return {
@@ -65,7 +67,10 @@ def measure(documents: int, workers: tuple[int, ...], baseline: int, sizes: tupl
         "workers": sustained,
         "baseline": BASELINE,
         "script": script,
+        "whole_script": whole,
         "ratio": round(best / script["one"], 2) if script else None,
+        "ratio_whole": round(best / whole["one"], 1) if whole else None,
+        "ratio_whole_at_once": round(best / whole["two_at_once"], 1) if whole else None,
         "ratio_at_once": round(best / script["two_at_once"], 2) if script else None,
         "growth": growth,
         "growth_ratio": round(growth[-1]["ms_per_document"] / growth[0]["ms_per_document"], 2) if growth else None,
@@ -121,9 +126,18 @@ def _work(home: Path) -> None:
     print(json.dumps({"cpu": cpu_seconds(), "peak_megabytes": _peak()}))
 
 
-def _script(rig: Rig, directory: Path, files: Any, baseline: int) -> dict[str, float]:
-    say(f"scale: {baseline} documents by the script, then two scripts at once")
-    script = Script(rig, directory, next(files))
+def _whole(rig: Rig, directory: Path, files: Any, baseline: int) -> dict[str, float] | None:
+    """Measure the script that gives the same service; None, with a sentence, where its tools are absent."""
+    command = ocrmypdf_command()
+    if command is None or shutil.which("age") is None:
+        say("scale: no script of the whole service (apt-get install age tesseract-ocr ghostscript)")
+        return None
+    return _script(rig, directory, files, max(4, baseline // 3), command)
+
+
+def _script(rig: Rig, directory: Path, files: Any, baseline: int, ocrmypdf: str | None = None) -> dict[str, float]:
+    say(f"scale: {baseline} documents by the {'whole' if ocrmypdf else 'short'} script, then two scripts at once")
+    script = Script(rig, directory, next(files), ocrmypdf)
     alone = script.run([next(files) for _ in range(baseline)])
     parts = [[next(files) for _ in range(baseline)] for _ in range(2)]
     started = time.perf_counter()
@@ -142,10 +156,11 @@ def _grown(rig: Rig, size: int, files: list[Path]) -> dict[str, Any]:
         say(f"scale: filling up to {size} documents")
         _fill(rig, missing)
     say(f"scale: {len(files)} documents at {size}")
-    cpu, started = cpu_seconds(), time.perf_counter()
+    cpu, started, journey = cpu_seconds(), time.perf_counter(), Journey()
     for start in range(0, len(files), _BATCH):
-        deposit(rig.archive, files[start : start + _BATCH])
+        journey.add(deposit(rig.archive, files[start : start + _BATCH]))
     return {
+        "steps_ms_per_document": journey.as_dict()["steps_ms_per_document"],
         "archived": size,
         "ms_per_document": round(1000 * (time.perf_counter() - started) / len(files), 1),
         "cpu_ms_per_document": round(1000 * (cpu_seconds() - cpu) / len(files), 1),
@@ -175,6 +190,7 @@ def _fill(rig: Rig, count: int) -> None:
         archive.keys.keep(each, b"filling")
     with archive.database.transaction() as connection:
         connection.execute("ANALYZE")
+    os.sync()  # what the filling left to write is no part of the next deposits
 
 
 def _copy_rows(connection: Connection, table: str, changed: str, source: str) -> None:
@@ -228,6 +244,9 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str, str]]:
         lines.append(("baseline: shell script", f"{script['one']:.1f} documents/s", f"ratio {result['ratio']}"))
         detail = f"ratio {result['ratio_at_once']}"
         lines.append(("baseline: two scripts at once", f"{script['two_at_once']:.1f} documents/s", detail))
+    if whole := result["whole_script"]:
+        detail = f"ratio {result['ratio_whole']}, two at once {result['ratio_whole_at_once']}"
+        lines.append(("baseline: the whole script", f"{whole['one']:.1f} documents/s", detail))
     for found in result["growth"]:
         detail = f"CPU {found['cpu_ms_per_document']:.0f} ms, peak {found['peak_megabytes']:.0f} MB"
         lines.append((f"one more, at {found['archived']}", f"{found['ms_per_document']:.0f} ms", detail))

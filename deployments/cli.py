@@ -175,6 +175,7 @@ def _command(arguments: list[str]) -> int:
         commands_recovery,
         commands_restitution,
         commands_safes,
+        commands_texts,
         commands_traces,
     )
 

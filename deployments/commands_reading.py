@@ -41,6 +41,7 @@ def read(
     identifier: ID,
     output: Annotated[Path, typer.Option("-o", "--output", help="where to write the document")],
     rendition: Annotated[bool, typer.Option("--rendition", help="the PDF/A rendition instead of the original")] = False,
+    text: Annotated[bool, typer.Option("--text", help="the PDF/A with the text that a machine recognised")] = False,
     identity: IDENTITY = None,
     encrypted: Annotated[bool, typer.Option("--encrypted", help="the stored bytes and the wrapped key")] = False,
     span: Annotated[str, typer.Option("--range", metavar="A-B", help="bytes A to B only, from 0")] = "",
@@ -55,6 +56,8 @@ def read(
     value: dict[str, Any] = {"output": str(output)}
     with _or_encrypted(), archive_with(identity) as archive:
         found = reading.find(archive, identifier)
+        if text:
+            found, role = _text_of(archive, found), "original"
         if bounds:
             value |= {"bytes": _write_range(archive, found, role, bounds, target), "verified": "chunks"}
             words = f"{value['bytes']} bytes written: {output}. Authenticated, not compared with the sealed digests."
@@ -68,6 +71,20 @@ def read(
             reading.read(archive, found, target, role=role)
             words = f"Written and verified: {output}"
     show({"archive_id": found.archive_id} | value, words)
+
+
+def _text_of(archive: Archive, source: Deposit) -> Deposit:
+    from storage import reading, texts
+
+    with archive.database.transaction() as connection:
+        text_id = texts.text_of(connection, source.archive_id)
+    if text_id is None:
+        raise BadInputError(
+            "NO_TEXT",
+            "No recognised text is archived for this document.",
+            remedy="`minutier texts` reads scanned documents that wait; a document with text of its own has none.",
+        )
+    return reading.find(archive, text_id)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from flows.integrity import sweep_archive
 from flows.purge import destroy_approved, review_due
 from flows.renewal import renew_evidence
 from flows.resume import resume_waiting
+from flows.texts import recognise_texts
 from flows.traces import ship_journal
 from storage.settings import Settings
 
@@ -27,7 +28,10 @@ WORK_POOL = "minutier"
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One deployment: `cron` in the instance's time zone, None for runs on demand; `limit` = runs at once."""
+    """One deployment: `cron` in the instance's time zone, None for runs on demand; `limit` = runs at once.
+
+    `queue` is its queue in the work pool: what takes hours of processor has one of its own, for a worker elsewhere.
+    """
 
     flow: Flow[..., Any]
     name: str
@@ -35,17 +39,18 @@ class Definition:
     cron: str | None
     limit: int
     tags: tuple[str, ...]
+    queue: str = "default"
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
 DEFINITIONS = (
     Definition(
         take_feed, "garage", "Takes what garages left at their door: vehicle-registration files.",
-        "*/15 6-22 * * *", 1, ("intake", "garage"), {"feed": "garage"},
+        "*/15 6-22 * * *", 1, ("intake", "garage"), parameters={"feed": "garage"},
     ),
     Definition(
         take_feed, "mairie", "Takes what town halls left at their door: planning files.",
-        "*/15 6-22 * * *", 1, ("intake", "mairie"), {"feed": "mairie"},
+        "*/15 6-22 * * *", 1, ("intake", "mairie"), parameters={"feed": "mairie"},
     ),
     Definition(
         deposit_documents, "by-hand", "Completes deposits that an earlier run left unfinished.", None, 2, ("deposit",)
@@ -56,31 +61,35 @@ DEFINITIONS = (
     ),
     Definition(
         resume_waiting, "left-behind", "Takes up deposits that a run left on their way more than an hour ago.",
-        "5 * * * *", 1, ("deposit", "resume"), {"left_behind": True},
+        "5 * * * *", 1, ("deposit", "resume"), parameters={"left_behind": True},
     ),
     Definition(
         sweep_archive, "nightly", "Re-reads every copy, heals damaged ones, reports.",
-        "0 2 * * *", 1, ("integrity",), {"budget_seconds": 7200},
+        "0 2 * * *", 1, ("integrity",), parameters={"budget_seconds": 7200},
     ),
     Definition(
         ship_journal, "heartbeat", "Tells the supervision what is new, or that the archive lives.",
-        "*/10 * * * *", 1, ("traces",), {"kind": "heartbeat"},
+        "*/10 * * * *", 1, ("traces",), parameters={"kind": "heartbeat"},
     ),
     Definition(
         ship_journal, "nightly", "Ships the journal of the day to the supervision.",
-        "30 3 * * *", 1, ("traces",), {"kind": "nightly"},
+        "30 3 * * *", 1, ("traces",), parameters={"kind": "nightly"},
+    ),
+    Definition(
+        recognise_texts, "evening", "Reads scanned documents by machine, once they are archived.",
+        "0 20 * * *", 1, ("texts",), "ocr", {"limit": 2000},
     ),
     Definition(
         back_up, "nightly", "Takes a base backup of the embedded database, keeps seven days of them.",
-        "0 1 * * *", 1, ("backup",), {"base": True},
+        "0 1 * * *", 1, ("backup",), parameters={"base": True},
     ),
     Definition(
         back_up, "log", "Copies elsewhere what the embedded database has logged since, where backup_dir is set.",
-        "*/10 * * * *", 1, ("backup",), {"base": False},
+        "*/10 * * * *", 1, ("backup",), parameters={"base": False},
     ),
     Definition(
         rehearse, "weekly", "Restores the last backup aside, and compares it with life.",
-        "0 4 * * 6", 1, ("backup", "drill"), {"documents": 20},
+        "0 4 * * 6", 1, ("backup", "drill"), parameters={"documents": 20},
     ),
     Definition(
         review_due, "monthly", "Ends destructions that had begun, and counts what may go now; destroys nothing else.",
@@ -92,7 +101,7 @@ DEFINITIONS = (
     ),
     Definition(
         renew_evidence, "weekly", "Renews time-stamps and hash trees before what they rest on ends.",
-        "0 5 * * 0", 1, ("renewal",), {"margin_days": 180},
+        "0 5 * * 0", 1, ("renewal",), parameters={"margin_days": 180},
     ),
 )  # fmt: skip
 
@@ -115,6 +124,7 @@ def apply(settings: Settings) -> list[str]:
                 limit=definition.limit, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
             ),
             work_pool_name=WORK_POOL,
+            work_queue_name=definition.queue,
             # By module path: a file path would put flows/ first on sys.path and shadow the storage package.
             entrypoint_type=EntrypointType.MODULE_PATH,
         )

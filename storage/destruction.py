@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from minutier.errors import PolicyRefusedError, ServiceUnavailableError
 from minutier.events import format_time
 from minutier.identifiers import is_archive_id
-from storage import acts, catalogue, classes, holds
+from storage import acts, catalogue, classes, holds, texts
 from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.database import Connection
@@ -123,6 +123,7 @@ def _require_allowed(archive: Archive, connection: Connection, deposit: Deposit,
             f"The document {deposit.archive_id} is under legal hold since {since}: it cannot be destroyed.",
             remedy=f"`minutier release {deposit.archive_id} --reason …` once the hold has no ground any more.",
         )
+    texts.require_none(connection, deposit.archive_id)
     lifecycle = classes.get_class(connection, deposit.lifecycle_class)
     if lifecycle.disposition == classes.KEEP:
         raise PolicyRefusedError(

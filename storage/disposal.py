@@ -9,7 +9,7 @@ from typing import Any
 
 from minutier.errors import BadInputError, MinutierError, PolicyRefusedError
 from minutier.events import Event, format_time
-from storage import acts, catalogue, classes, journal
+from storage import acts, catalogue, classes, journal, texts
 from storage.archive import Archive
 from storage.database import Connection
 from storage.destruction import Decision, begun, destroy, forget_left_keys, go_on
@@ -55,13 +55,17 @@ def list_due(archive: Archive, requested_by: str) -> acts.Act | None:
 
 def due(archive: Archive, connection: Connection) -> list[dict[str, str]]:
     """Give the documents that may go now, the oldest terms first, as a list describes them."""
-    known = {each.name: each for each in classes.all_classes(connection)}
+    now, known = archive.clock(), {each.name: each for each in classes.all_classes(connection)}
     rows = connection.execute(
         "SELECT d.archive_id, d.safe, d.class, d.retain_until, d.sha256, d.sha3_512 FROM deposit d"
         " WHERE d.state = 'ARCHIVED' AND d.retain_until <= %s AND d.class = ANY(%s) AND NOT EXISTS"
         " (SELECT 1 FROM legal_hold h WHERE h.archive_id = d.archive_id AND h.released_at IS NULL)"
-        " ORDER BY d.retain_until, d.archive_id LIMIT %s",
-        (archive.clock(), [name for name, each in known.items() if each.disposition != classes.KEEP], _LONGEST_LIST),
+        # A document whose recognised text may not go yet waits for it; one whose text goes comes after it.
+        " AND NOT EXISTS (SELECT 1 FROM recognised_text t JOIN deposit x ON x.archive_id = t.text_id"
+        " WHERE t.archive_id = d.archive_id AND x.state = 'ARCHIVED' AND x.retain_until > %s)"
+        " ORDER BY EXISTS (SELECT 1 FROM recognised_text t WHERE (t.archive_id, t.outcome) = (d.archive_id, '')),"
+        " d.retain_until, d.archive_id LIMIT %s",
+        (now, [name for name, each in known.items() if each.disposition != classes.KEEP], now, _LONGEST_LIST),
     )
     return [
         {
@@ -199,6 +203,7 @@ def empty_safe(
         catalogue.require_safe(connection, safe)
         found = catalogue.list_deposits(connection, safe)
     left = [each for each in found if each.state not in (*catalogue.ENDED_STATES, "DESTROYED")]
+    left.sort(key=lambda each: each.depositor != texts.DEPOSITOR)  # a text goes before what it was read in
     outcomes = []
     for place, deposit in enumerate(left):
         progress(place, len(left))

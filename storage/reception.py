@@ -26,7 +26,7 @@ _CONTENT_REFUSALS = frozenset(
 ) | {"POLYGLOT", "BLIND_NOT_AGE"}
 SPOOL_NAMES = {"original": "original", "rendition": "rendition.pdf"}
 # Outcomes of the rendition that come with a file of their own (tasks/render.py).
-RUNGS_WITH_FILE = frozenset(("pdfa-structural", "pdfa-image", "pdfa-raster"))
+RUNGS_WITH_FILE = frozenset(("pdfa-structural", "pdfa-image", "pdfa-office", "pdfa-raster"))
 _DIGESTS = {"sha256": 64, "sha512": 128, "sha3-512": 128}
 
 

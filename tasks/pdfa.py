@@ -193,7 +193,7 @@ def _structural(pdf: pikepdf.Pdf, original: Path, output: Path) -> dict[str, Any
     from pikepdf import pdfa
 
     flavour = "3b" if len(pdf.attachments) else "2b"
-    changes = notices(pdf) + _drop_private(pdf)
+    changes = notices(pdf) + drop_private(pdf)
     try:
         prepared = save_pdfa(pdf, output, flavour)
     except pdfa.PdfaError as error:
@@ -241,7 +241,7 @@ def notices(pdf: pikepdf.Pdf) -> list[str]:
     return sentences
 
 
-def _drop_private(pdf: pikepdf.Pdf) -> list[str]:
+def drop_private(pdf: pikepdf.Pdf) -> list[str]:
     """Remove what PDF/A forbids and no page shows: private keys, actions, previews, slide shows, an empty form."""
     import pikepdf
 

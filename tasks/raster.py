@@ -43,7 +43,7 @@ def rasterise(original: str, output: str) -> dict[str, Any]:
         for number in range(pages):
             page = source[number]
             size = page.get_size()
-            dpi = _resolution(size)
+            dpi = resolution(size)
             lowest = min(lowest, dpi)
             pictures.append(_jpeg(_drawn(page, dpi), dpi))
             sizes.append(size)
@@ -69,7 +69,7 @@ def rasterise(original: str, output: str) -> dict[str, Any]:
             prepared = save_pdfa(laid, Path(output), "2b")
         except pdfa.PdfaError as error:
             return denied(error.report, "original-only", "2b") | {"pages": pages}
-    worst = _largest_difference(source, output)
+    worst = largest_difference(source, output)
     more: dict[str, Any] = {"flavour": "2b", "pages": pages, "difference": worst}
     if worst > _MOST:
         Path(output).unlink()
@@ -91,10 +91,10 @@ def _left_behind(original: str) -> list[str]:
     return sentences
 
 
-def _resolution(size: tuple[float, float]) -> int:
+def resolution(size: tuple[float, float], most: int = _DPI) -> int:
     """Give the dots per inch for a page of a size in points: large plans get fewer, lest they take all memory."""
     inches = max(size[0] * size[1] / 72**2, 1e-6)
-    return max(_LEAST_DPI, min(_DPI, int((_PAGE_PIXELS / inches) ** 0.5)))
+    return max(_LEAST_DPI, min(most, int((_PAGE_PIXELS / inches) ** 0.5)))
 
 
 def _drawn(page: Any, dpi: int) -> Image:
@@ -118,10 +118,11 @@ def _jpeg(picture: Image, dpi: int) -> bytes:
     return target.getvalue()
 
 
-def _largest_difference(source: Any, output: str) -> int:
+def largest_difference(original: Any, output: str) -> int:
     """Give the largest difference, 0 to 255, between the means of tiles of the original and of the rendition."""
     import pypdfium2
 
+    source = pypdfium2.PdfDocument(original) if isinstance(original, str) else original
     written = pypdfium2.PdfDocument(output)
     if len(written) != len(source):
         return 255
@@ -131,7 +132,7 @@ def _largest_difference(source: Any, output: str) -> int:
 def _page_difference(one: Any, other: Any) -> int:
     from PIL import Image, ImageChops
 
-    dpi = min(_COMPARED_DPI, _resolution(one.get_size()))
+    dpi = min(_COMPARED_DPI, resolution(one.get_size()))
     first, second = _drawn(one, dpi).convert("L"), _drawn(other, dpi).convert("L")
     if max(abs(first.width - second.width), abs(first.height - second.height)) > 1:
         return 255

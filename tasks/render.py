@@ -2,7 +2,8 @@
 
 `render` never changes the original and never loses it: whatever goes wrong with the rendition becomes a verdict with a
 reason code. Codes: NO_CONVERTER, PDFA_NOT_CHECKED, PDFA_NOT_PASSED, DRAWING_DIFFERS, XFA_DYNAMIC, ENCRYPTED, DAMAGED,
-NO_PAGES, TOO_MANY_PIXELS, IMAGE_NOT_CONVERTIBLE, and TIMEOUT, CPU, MEMORY, CRASH, ERROR from the isolated child.
+NO_PAGES, TOO_MANY_PIXELS, IMAGE_NOT_CONVERTIBLE, OFFICE_FAILED, and TIMEOUT, CPU, MEMORY, CRASH, ERROR from the
+isolated child.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from tasks.isolate import IsolationFaultError, run_isolated
 from tasks.limits import Limits
 
 Verdict = Literal["passed", "failed", "not_checked"]
-Rung = Literal["pdfa-original", "pdfa-structural", "pdfa-image", "pdfa-raster", "original-only"]
+Rung = Literal["pdfa-original", "pdfa-structural", "pdfa-image", "pdfa-office", "pdfa-raster", "original-only"]
 _IMAGE_TYPES = frozenset(found.media_type for found in (formats.JPEG, formats.PNG, formats.TIFF))
+_OFFICE_TYPES = {found.media_type: min(found.extensions) for found in (formats.DOCX, formats.ODT)}
+_OFFICE_SECONDS = 30.0
+"""More for an office document: its program starts anew for each."""
+_PDF_CONVERTER = "tasks.pdfa:convert_pdf"
 _VALIDATOR = "pikepdf.pdfa"
 # Not among them: XFA_DYNAMIC, whose pages only say "please wait", and what cannot be read at all.
 _MENDED_BY_RASTER = frozenset(("PDFA_NOT_CHECKED", "PDFA_NOT_PASSED", "DRAWING_DIFFERS"))
@@ -51,7 +56,7 @@ class RenditionReport:
     @property
     def has_file(self) -> bool:
         """Tell whether a rendition file was written."""
-        return self.rung in {"pdfa-structural", "pdfa-image", "pdfa-raster"}
+        return self.rung not in {"pdfa-original", "original-only"}
 
     def as_dict(self) -> dict[str, Any]:
         """Give the report as strings, integers, lists and objects of them, ready for the manifest."""
@@ -79,18 +84,16 @@ def render(original: Path, media_type: str, output: Path, limits: Limits, pages:
     `WORKER_DOWN`, to be tried again.
     """
     output.unlink(missing_ok=True)
-    image = media_type in _IMAGE_TYPES
-    if media_type != formats.PDF.media_type and not image:
+    converter = _converter(media_type, limits)
+    if converter is None:
         return _report({"verdict": "not_checked", "rung": "original-only", "reason": "NO_CONVERTER", "pages": 0})
-    seconds = limits.cap_seconds if pages is None else limits.wall_seconds(pages)
+    function, more, longer = converter
+    seconds = longer + (limits.cap_seconds if pages is None else limits.wall_seconds(pages))
     with tempfile.TemporaryDirectory(prefix=".rendition-", dir=output.parent) as directory:
         written = Path(directory) / "rendition.pdf"
-        arguments: dict[str, Any] = {"original": str(original.resolve()), "output": str(written.resolve())}
-        if image:
-            arguments["max_pixels"] = limits.max_pixels
-        function = "tasks.image_pages:convert_image" if image else "tasks.pdfa:convert_pdf"
+        arguments: dict[str, Any] = {"original": str(original.resolve()), "output": str(written.resolve()), **more}
         answer = _isolated(function, arguments, seconds, limits)
-        if not image and answer["reason"] in _MENDED_BY_RASTER:
+        if function == _PDF_CONVERTER and answer["reason"] in _MENDED_BY_RASTER:
             # Its structure is not one for PDF/A: its drawing still is.
             drawn = _isolated("tasks.raster:rasterise", arguments, seconds, limits)
             drawn["findings"] = [*answer.get("findings", ()), *drawn.get("findings", ())]
@@ -99,6 +102,17 @@ def render(original: Path, media_type: str, output: Path, limits: Limits, pages:
         if report.has_file:
             written.replace(output)
     return report
+
+
+def _converter(media_type: str, limits: Limits) -> tuple[str, dict[str, Any], float] | None:
+    """Give the function that converts a format, what it is told besides, and the seconds it may take more."""
+    if media_type == formats.PDF.media_type:
+        return _PDF_CONVERTER, {}, 0.0
+    if media_type in _IMAGE_TYPES:
+        return "tasks.image_pages:convert_image", {"max_pixels": limits.max_pixels}, 0.0
+    if suffix := _OFFICE_TYPES.get(media_type):
+        return "tasks.office:convert_office", {"suffix": suffix}, _OFFICE_SECONDS
+    return None
 
 
 def _isolated(function: str, arguments: dict[str, Any], seconds: float, limits: Limits) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from deployments import (
     commands_recovery,
     commands_restitution,
     commands_safes,
+    commands_texts,
     commands_traces,
 )
 from deployments.cli import app
@@ -32,7 +33,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((RO
 README, CLI, OPERATIONS = ROOT / "README.md", ROOT / "docs" / "cli.md", ROOT / "docs" / "operations.md"
 REGISTERED = (
     commands_archive, commands_deposits, commands_documents, commands_instance, commands_keys, commands_lifecycle,
-    commands_quarantine, commands_reading, commands_recovery, commands_restitution, commands_safes, commands_traces,
+    commands_quarantine, commands_reading, commands_recovery, commands_restitution, commands_safes, commands_texts,
+    commands_traces,
 )  # fmt: skip
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")

@@ -282,3 +282,13 @@ def test_announced_digests_are_read_strictly():
         with pytest.raises(BadInputError) as caught:
             parse_expected(text)
         assert caught.value.code == "BAD_DIGEST"
+
+
+def test_a_reference_is_looked_up_by_an_index_however_many_there_are(rig):
+    """A partial index serves no question about ended deposits: the plan would read the whole table at each delivery."""
+    rig.deposit()
+    with rig.archive.database.transaction() as connection:
+        connection.execute("SET LOCAL enable_seqscan = off")
+        query = "EXPLAIN SELECT * FROM deposit WHERE safe = 'demo' AND reference = 'R-1'"
+        plan = " ".join(row["QUERY PLAN"] for row in connection.execute(query))
+    assert "deposit_by_reference" in plan

@@ -176,14 +176,14 @@ def test_a_rendition_that_draws_something_else_is_seen(tmp_path: Path, altered: 
     original, other = tmp_path / "original", tmp_path / "other"
     original.write_bytes(_text("Loyer : 1 200 euros par mois"))
     other.write_bytes(altered)
-    assert raster._largest_difference(pdfium.PdfDocument(original), str(original)) == 0
-    assert raster._largest_difference(pdfium.PdfDocument(original), str(other)) > raster._MOST
+    assert raster.largest_difference(pdfium.PdfDocument(original), str(original)) == 0
+    assert raster.largest_difference(pdfium.PdfDocument(original), str(other)) > raster._MOST
 
 
 def test_a_large_plan_is_drawn_with_fewer_dots() -> None:
-    assert raster._resolution((595, 842)) == 200
-    assert raster._resolution((2384, 3370)) == 160
-    assert raster._resolution((14400, 14400)) == 72
+    assert raster.resolution((595, 842)) == 200
+    assert raster.resolution((2384, 3370)) == 160
+    assert raster.resolution((14400, 14400)) == 72
 
 
 def test_what_page_images_cannot_carry_is_said(tmp_path: Path) -> None:
