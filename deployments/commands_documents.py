@@ -193,7 +193,7 @@ def intake(
     require_text(feed=feed)
     with running_archive() as archive:
         # Imported here: Prefect reads its settings once, when it is first imported, and they are those of the instance.
-        from tasks.intake import inbox, left_alone
+        from tasks.door import inbox, left_alone
 
         reports, state = run_intake(archive, feed, directory)
         waiting = left_alone(archive, feed, inbox(archive, feed, str(directory) if directory else None))
@@ -245,7 +245,7 @@ def dossiers(
 def run_intake(archive: Archive, feed: str, directory: Path | None) -> tuple[list[dict[str, Any]], Any]:
     """Run the intake flow here; gives the reports of the batches taken, and the run's state."""
     from flows.intake import take_feed
-    from tasks.intake import inbox
+    from tasks.door import inbox
 
     inbox(archive, feed, str(directory) if directory else None)
     started = archive.clock()

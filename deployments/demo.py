@@ -189,7 +189,7 @@ def _deliver_again(first: Path, second: Path) -> None:
 def _take(archive: Archive, feed: str, door: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Take what waits at a door and give the lines of its receipts; the error of a run that did not complete."""
     from deployments.commands_documents import failure, run_intake
-    from tasks.intake import seconds_to_wait
+    from tasks.door import seconds_to_wait
 
     while (seconds := seconds_to_wait(archive, feed, door)) > 0:
         say(f"feed {feed}: a listed file is missing; the batch is left alone for {seconds:.0f} s, it may still come")

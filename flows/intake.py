@@ -11,14 +11,8 @@ from prefect.states import Completed
 from flows.deposit import deposit_documents
 from storage.bootstrap import current_archive
 from tasks.bordereau import Batch
-from tasks.intake import (
-    Received,
-    give_receipt,
-    inbox,
-    receive_waiting,
-    unreadable_manifests,
-    waiting_batches,
-)
+from tasks.door import inbox, unreadable_manifests, waiting_batches
+from tasks.intake import Received, give_receipt, receive_waiting
 
 
 @flow(name="intake", flow_run_name="intake · {feed}", timeout_seconds=6 * 3600, persist_result=False)
@@ -48,7 +42,7 @@ def take_batch(feed: str, batch: Batch) -> list[State[Any]]:
     received = cast("Received", arrived.result())
     if unfinished := deposit_dossiers(received):
         return unfinished
-    told: State[Any] = give_receipt(batch.name, batch.folder, received, return_state=True)
+    told: State[Any] = give_receipt(batch.name, batch, received, return_state=True)
     return [] if told.is_completed() else [told]
 
 

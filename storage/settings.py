@@ -22,7 +22,7 @@ from minutier.errors import BadInputError
 PREFIX = "MINUTIER_"
 # Variables that share the prefix and are not settings: the home itself, and what builds, tests and measures use.
 NOT_SETTINGS = re.compile(r"MINUTIER_(HOME|MINIO|CORPUS|TEST_\w+|BENCH_\w+)")
-LISTS = ("replicas", "replica_credentials", "tsa_urls", "crls", "revocation_hosts")
+LISTS = ("replicas", "replica_credentials", "tsa_urls", "crls", "revocation_hosts", "bare_feeds")
 _HTTP = ("http://", "https://")
 FILES = (
     "prefect_auth_file", "seal_certificate", "seal_key", "seal_passphrase_file", "seal_pkcs11_module", "seal_pin_file",
@@ -53,6 +53,8 @@ class Settings(BaseModel):
     """Revocation lists of authorities whose certificates name none: files in DER, or http(s) addresses."""
     revocation_hosts: tuple[str, ...] = ()
     """Hosts that certificates may name for revocation data although their address is not public."""
+    bare_feeds: tuple[str, ...] = ()
+    """Feeds that also take folders without manifest, once nothing in them moved for ten minutes."""
     trust_dir: Path = Path()
     """Trust anchors: roots as `*.pem`, the journal's key as `journal.vkey`."""
     clamd: str | None = None

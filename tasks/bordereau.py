@@ -97,15 +97,44 @@ class Line:
     findings: tuple[Finding, ...] = ()
 
 
+class OtherRow(Row):
+    """A file listed by another kind of manifest: its digest may be SHA-512, or none where nobody announced any."""
+
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    sha512: Annotated[str, Field(pattern=r"^([0-9a-f]{128})?$")] = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch as read: its folder, the SHA-256 of its manifest file, and its lines."""
+    """One batch as read: its folder, the SHA-256 of its manifest, and its lines.
+
+    `files` is where the listed files lie; `manifest` is the manifest's own file. Of a package (ZIP) `package` names it:
+    its files lie in `files` only while it is unpacked, and its answers are written beside it. Without a manifest at all
+    `manifest` is empty.
+    """
 
     name: str
     folder: Path
     manifest_sha256: str
     lines: tuple[Line, ...]
     profile: str = ""
+    manifest: Path = Path(MANIFEST)
+    files: Path = Path()
+    package: Path | None = None
+    announced: bool = True
+    """Whether the depositor said how large each file is: else a file that is still growing looks whole."""
+
+    def file(self, row: Row) -> Path:
+        """Give the path of a listed file."""
+        return (self.folder / self.files) / row.fichier
+
+    def state(self, row: Row) -> str:
+        """Give what tells one state of a listed file from the next: of a package, that of the whole."""
+        return file_state(self.package or self.file(row))
+
+    def answer(self, name: str) -> Path:
+        """Give where the receipt or the report of this batch is written."""
+        return self.package.with_name(f"{self.package.name}.{name}") if self.package else self.folder / name
 
 
 def read_batch(folder: Path, today: date | None = None) -> Batch:
@@ -171,15 +200,15 @@ def _line(number: int, values: list[str]) -> Line:
         return Line(number, Row.model_validate(dict(zip(COLUMNS, values, strict=True))), reference=reference)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        return Line(number, None, _bad_line(number, f"{first['loc'][0]}: {first['msg']}"), reference)
+        return Line(number, None, bad_line(number, f"{first['loc'][0]}: {first['msg']}"), reference)
     except ValueError as error:
-        return Line(number, None, _bad_line(number, str(error)), reference)
+        return Line(number, None, bad_line(number, str(error)), reference)
 
 
 def _profile_line(profile: Profile, number: int, header: tuple[str, ...], values: list[str], today: date) -> Line:
     """Read a line of a manifest that follows a profile; the first refusing rule that it breaks says why."""
     if len(values) != len(header):
-        return Line(number, None, _bad_line(number, f"it has {len(values)} fields, not {len(header)}"))
+        return Line(number, None, bad_line(number, f"it has {len(values)} fields, not {len(header)}"))
     given = {name: value.strip() for name, value in zip(header, values, strict=True) if value.strip()}
     findings = tuple(
         Finding(number, rule.field, rule.code, rule.level, rule.fr, rule.en)
@@ -209,7 +238,7 @@ def _profile_line(profile: Profile, number: int, header: tuple[str, ...], values
         })  # fmt: skip
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        return Line(number, None, _bad_line(number, f"{first['loc'][0]}: {first['msg']}"), reference, findings)
+        return Line(number, None, bad_line(number, f"{first['loc'][0]}: {first['msg']}"), reference, findings)
     return Line(number, row, None, reference, findings)
 
 
@@ -222,20 +251,21 @@ def _broken(finding: Finding) -> RefusedDocumentError:
     )
 
 
-def _bad_line(number: int, reason: str) -> RefusedDocumentError:
+def bad_line(number: int, reason: str, source: str = MANIFEST) -> RefusedDocumentError:
+    """Say that one line of a manifest cannot be used, and why."""
     return RefusedDocumentError(
         "MANIFEST_LINE_BAD",
-        f"Line {number} of {MANIFEST} cannot be used: {reason}.",
-        f"La ligne {number} de {MANIFEST} est inutilisable ({reason.partition(':')[0]}).",
+        f"Line {number} of {source} cannot be used: {reason}.",
+        f"La ligne {number} de {source} est inutilisable ({reason.partition(':')[0]}).",
         remedy="Correct this line and send the batch again; the other lines are taken.",
     )
 
 
-def bad_manifest(folder: Path, reason: str) -> BadInputError:
+def bad_manifest(folder: Path, reason: str, source: str = MANIFEST) -> BadInputError:
     """Say that a batch cannot be read at all; what a terminal or a database would not take of its name is escaped."""
     name = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in folder.name)
     return BadInputError(
         "BAD_MANIFEST",
-        f"The {MANIFEST} of batch {name} cannot be read: {reason}.",
+        f"The {source} of batch {name} cannot be read: {reason}.",
         remedy="Correct the manifest; nothing of this batch was taken.",
     )

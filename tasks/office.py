@@ -55,6 +55,8 @@ def convert_office(original: str, output: str, suffix: str) -> dict[str, Any]:
                 for key in _MOMENTS:  # the moment of the laying out, which is no date of the document
                     if key in pdf.docinfo:
                         del pdf.docinfo[key]
+                if "/ID" in pdf.trailer:  # drawn anew each time
+                    del pdf.trailer["/ID"]
                 prepared = save_pdfa(pdf, Path(output), "2b")
         except pdfa.PdfaError as error:
             return _with_engine(denied(error.report, "original-only", "2b") | {"pages": pages})

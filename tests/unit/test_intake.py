@@ -16,9 +16,11 @@ from flows import intake as flow
 from minutier.errors import BadInputError, ServiceUnavailableError
 from storage import catalogue
 from storage.reception import refuse_deposit
+from tasks import door as at_door
 from tasks import intake, receipts
 from tasks.bordereau import COLUMNS, MANIFEST, RECEIPT, REPORT
-from tasks.intake import finish_batch, inbox, receive_batch, seconds_to_wait, waiting_batches
+from tasks.door import inbox, seconds_to_wait, waiting_batches
+from tasks.intake import finish_batch, receive_batch
 from tasks.samples.profiles import profiled_batch
 
 NAMES = ("dupont-carte.txt", "martin-permis.txt")
@@ -59,7 +61,7 @@ def visit(rig, door):
     batches, unreadable = waiting_batches(rig.archive, "garage", door)
     taken = {}
     for batch in batches:
-        report = finish_batch(rig.archive, batch.folder, receive_batch(rig.archive, "garage", batch))
+        report = finish_batch(rig.archive, batch, receive_batch(rig.archive, "garage", batch))
         taken[batch.name] = [line["motif"] for line in report["lines"]]
     return taken, [error.message for error in unreadable]
 
@@ -77,7 +79,7 @@ def deposits(rig):
 @pytest.fixture
 def hurried(monkeypatch):
     """What is missing is missing at once."""
-    monkeypatch.setattr(intake, "QUIET_SECONDS", -1.0)
+    monkeypatch.setattr(at_door, "QUIET_SECONDS", -1.0)
 
 
 def test_a_whole_batch_is_taken_at_once_and_only_once(rig, door):
@@ -106,9 +108,9 @@ def test_a_date_ahead_of_the_clock_is_not_waited_for(rig, door):
 @pytest.mark.parametrize("moved", [".", MANIFEST, NAMES[0]])
 def test_a_batch_in_which_anything_moved_is_not_quiet(rig, door, monkeypatch, moved):
     folder = deliver(door, leave_out=NAMES[1:])
-    monkeypatch.setattr(intake, "QUIET_SECONDS", 1000.0)
+    monkeypatch.setattr(at_door, "QUIET_SECONDS", 1000.0)
     newest = max((folder / each).stat().st_ctime for each in (".", MANIFEST, NAMES[0]))
-    monkeypatch.setattr(intake.time, "time", lambda: newest + 1001)
+    monkeypatch.setattr(at_door.time, "time", lambda: newest + 1001)
     assert seconds_to_wait(rig.archive, "garage", door) <= 0
     os.utime(folder / moved, (newest + 500,) * 2)
     assert 498 <= seconds_to_wait(rig.archive, "garage", door) <= 500
@@ -291,14 +293,14 @@ def test_a_batch_that_may_not_be_read_holds_back_no_other(rig, door, monkeypatch
 def test_a_value_that_nothing_foresaw_holds_back_no_other(rig, door, monkeypatch):
     deliver(door)
     deliver(door, "later")
-    real = intake.is_taken
+    real = at_door.is_taken
 
     def broken(archive, feed, batch):
         if batch.name == "2026-03-02":
             raise ValueError(NAMES[0])
         return real(archive, feed, batch)
 
-    monkeypatch.setattr(intake, "is_taken", broken)
+    monkeypatch.setattr(at_door, "is_taken", broken)
     taken, (said,) = visit(rig, door)
     assert taken == {"later": ["", ""]}
     assert NAMES[0] not in said
@@ -450,7 +452,7 @@ def test_a_batch_that_follows_a_profile_tells_what_its_dossiers_lack(rig, door, 
     batches, unreadable = waiting_batches(rig.archive, "garage", door)
     assert unreadable == []
     (batch,) = batches
-    report = finish_batch(rig.archive, batch.folder, receive_batch(rig.archive, "garage", batch))
+    report = finish_batch(rig.archive, batch, receive_batch(rig.archive, "garage", batch))
     assert [line["reference"] for line in report["lines"]] == [each.reference for each in expected]
     assert [line["motif"] for line in report["lines"]] == [""] * 6 + ["MANIFEST_LINE_BAD"]
     assert report["lines"][-1]["explication"] == (
@@ -472,7 +474,7 @@ def test_a_batch_that_follows_a_profile_tells_what_its_dossiers_lack(rig, door, 
 def test_a_dossier_grows_over_batches(rig, door, hurried):
     profiled_batch(door, "garage", lambda number: f"%PDF-1.7 {number}\n".encode())
     (batch,), _ = waiting_batches(rig.archive, "garage", door)
-    finish_batch(rig.archive, batch.folder, receive_batch(rig.archive, "garage", batch))
+    finish_batch(rig.archive, batch, receive_batch(rig.archive, "garage", batch))
     lines = (batch.folder / MANIFEST).read_text().splitlines()
     header, row = lines[0].split(";"), dict(zip(lines[0].split(";"), lines[5].split(";"), strict=True))
     later = door / "later"
@@ -482,6 +484,6 @@ def test_a_dossier_grows_over_batches(rig, door, hurried):
     row |= {"no_ligne": "9", "type_piece": "MANDAT", "fichier": "mandat.pdf", "taille": "11", "sha256": digest}
     (later / MANIFEST).write_text("\n".join((lines[0], ";".join(row[name] for name in header))))
     (second,), _ = waiting_batches(rig.archive, "garage", door)
-    report = finish_batch(rig.archive, later, receive_batch(rig.archive, "garage", second))
+    report = finish_batch(rig.archive, second, receive_batch(rig.archive, "garage", second))
     (dossier,) = report["dossiers"]
     assert (dossier["operation"], dossier["complete"], dossier["documents"]) == ("ADR", True, 4)
