@@ -43,13 +43,12 @@ PACKAGES = (
     ("pikepdf", "PDF/A rendition"),
     ("pypdfium2", "PDF/A rendition through images of the pages"),
     ("img2pdf", "PDF/A rendition of images"),
-    ("ocrmypdf", "text layer of scanned documents"),
 )
 # Program, the feature that needs it, the Debian package. Without one, the feature is weaker or left out.
 PROGRAMS = (
-    ("soffice", "PDF/A rendition of office documents", "libreoffice-core libreoffice-writer libreoffice-calc"),
+    ("soffice", "PDF/A rendition of office documents", "libreoffice-writer-nogui fonts-liberation2"),
+    ("bwrap", "walls around the programs that read documents", "bubblewrap"),
     ("tesseract", "text layer of scanned documents", "tesseract-ocr tesseract-ocr-fra"),
-    ("gs", "PDF/A conversion of PDFs that the first converter cannot write", "ghostscript"),
     ("openssl", "`verify.sh` inside the proofs", "openssl"),
     ("unzip", "`verify.sh` inside the proofs", "unzip"),
     ("age", "decrypting an export without minutier", "age"),
@@ -59,6 +58,7 @@ ROOM = 5 * 2**30
 CLOCK_TOLERANCE = 2.0
 """Seconds between this machine's clock and the database's."""
 NEAR_END = timedelta(days=60)
+_SIGNATURES_FRESH = timedelta(hours=48)
 """Left to a sealing certificate when a warning is given."""
 TIME_ERROR = 5  # adjtimex(2): the kernel's clock is not synchronised
 
@@ -283,6 +283,10 @@ def _antivirus(settings: Settings) -> Check:
     from tasks import clamd
 
     try:
-        return Check("antivirus", "ok", clamd.version(settings.clamd))
+        engine, made = clamd.version(settings.clamd), clamd.signatures_of(settings.clamd)
+        if made is not None and datetime.now(UTC) - made > _SIGNATURES_FRESH:
+            found = f"{engine}: its signatures are of {made:%Y-%m-%d}"
+            return Check("antivirus", "warning", found, "Look at freshclam: they are renewed every day.")
+        return Check("antivirus", "ok", engine)
     except MinutierError as error:
         return Check("antivirus", "missing", error.message, error.remedy)

@@ -43,6 +43,11 @@ missing_packages() {
         done
         # A disk whose power is cut (tests/support/power_cut.py).
         command -v fusermount3 >/dev/null || echo fuse3
+        # What renditions, recognised text and screening are tried with: LibreOffice, tesseract, their walls, ClamAV.
+        command -v bwrap >/dev/null || echo bubblewrap
+        command -v soffice >/dev/null || echo libreoffice-writer-nogui fonts-liberation2
+        command -v tesseract >/dev/null || echo tesseract-ocr tesseract-ocr-fra
+        command -v clamd >/dev/null || echo clamav-daemon
         # A device for sealing keys, in software.
         command -v softhsm2-util >/dev/null || echo softhsm2
     fi

@@ -6,6 +6,7 @@ import re
 import socket
 import struct
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from minutier.errors import ServiceUnavailableError
@@ -22,6 +23,16 @@ class Scan:
     """Result of one scan: the name of what was found ("" = clean)."""
 
     found: str
+
+
+def signatures_of(address: str, *, timeout: float = 10.0) -> datetime | None:
+    """Ask when the daemon's signatures were made; None when it does not say (it has only its operator's own)."""
+    reply = _exchange(address, b"zVERSION\0", None, timeout)
+    try:
+        # As ctime(3) writes it, in the daemon's local time: an hour or two matter to nobody here.
+        return datetime.strptime(reply.decode("ascii").split("/", 2)[2], "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+    except (ValueError, IndexError):
+        return None
 
 
 def version(address: str, *, timeout: float = 10.0) -> str:

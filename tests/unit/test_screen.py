@@ -10,13 +10,17 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pikepdf
 import pytest
 from PIL import Image
 
+from deployments.doctor import _antivirus
 from minutier.errors import RefusedDocumentError, ServiceUnavailableError
+from storage.settings import load_settings
+from tasks import clamd as antivirus
 from tasks import screen as screen_module
 from tasks.isolate import IsolationFaultError
 from tasks.limits import Limits
@@ -418,6 +422,12 @@ def test_only_exact_answers_are_verdicts(tmp_path: Path, clamd: FakeClamd, code:
     with pytest.raises((RefusedDocumentError, ServiceUnavailableError)) as caught:
         screen(path, "a.txt", LIMITS, clamd.address)
     assert caught.value.code == code
+
+
+def test_the_antivirus_says_how_old_its_signatures_are(clamd: FakeClamd, tmp_path: Path) -> None:
+    assert antivirus.signatures_of(clamd.address) == datetime(2026, 3, 2, 9, tzinfo=UTC)
+    check = _antivirus(load_settings(tmp_path, {"MINUTIER_CLAMD": clamd.address}))
+    assert (check.level, "2026-03-02" in check.detail) == ("warning", True)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "unix:/nonexistent/clamd.sock", "nonsense"])
