@@ -13,10 +13,10 @@ from minutier.identifiers import is_archive_id
 from storage import catalogue, journal
 from storage.archive import Archive
 from storage.batches import EVIDENCE, STAGING
-from storage.database import Connection
+from storage.database import Connection, lock
 from storage.files import remove
 from storage.ports import ObjectStore, ObjectVersion
-from storage.reception import quarantine
+from storage.reception import quarantine, spool_lock
 
 _NOTHING_RESTS = (*catalogue.ENDED_STATES, "DESTROYED")
 
@@ -157,11 +157,12 @@ def clean_spool(archive: Archive) -> int:
         if age <= timedelta(days=1).total_seconds():
             continue
         with archive.database.transaction() as connection:
+            lock(connection, spool_lock(folder.name), wait=True)  # a delivery may be claiming it just now
             state = catalogue.state_of(connection, folder.name)
+            if state is None:
+                quarantine(archive, folder, f"unclaimed-{folder.name}")
         if state in catalogue.ENDED_STATES:
             quarantine(archive, folder, folder.name)
-        elif state is None:
-            quarantine(archive, folder, f"unclaimed-{folder.name}")
         elif state in ("ARCHIVED", *catalogue.DESTROYED_STATES):
             remove(folder)
             dropped += 1

@@ -66,7 +66,12 @@ def receive(archive: Archive, delivery: Delivery) -> Deposit:
     archive_id = new_archive_id(archive.clock())
     folder = archive.spool / archive_id
     try:
-        fingerprint, others = _spool(delivery, folder / "original")
+        try:
+            fingerprint, others = _spool(delivery, folder / "original")
+        except FileNotFoundError as error:
+            if folder.exists() or error.filename == str(delivery.path):
+                raise
+            raise _spool_taken() from error
         mismatch = _mismatch(delivery, fingerprint, others)
         if mismatch is not None:
             return refuse(archive, delivery, mismatch, fingerprint=fingerprint, spooled=folder)
@@ -208,6 +213,10 @@ def _record(archive: Archive, delivery: Delivery, archive_id: str, fingerprint: 
                     return _same_or_conflict(archive, delivery, known, archive_id, fingerprint, same=same)
                 if same and known.refusal_code in _CONTENT_REFUSALS and known.name == _name(delivery):
                     return known
+            # From here on no sweep takes these files for ones that no deposit claims (storage/collector.py).
+            lock(connection, spool_lock(archive_id))
+            if not archive.spooled(archive_id, "original").is_file():
+                raise _spool_taken()
             row = _row(archive, delivery, archive_id, fingerprint) | {"state": "RECEIVED"}
             catalogue.insert_deposit(connection, row)
             if delivery.blind is not None:
@@ -320,6 +329,19 @@ def _drop_unless_claimed(archive: Archive, archive_id: str) -> None:
         return  # unknown whether it is claimed: the sweep drops it later
     if not claimed:
         remove(folder)
+
+
+def spool_lock(archive_id: str) -> str:
+    """Give the name of the lock under which files in the spool are claimed, or set aside because nobody does."""
+    return f"spool {archive_id}"
+
+
+def _spool_taken() -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "SPOOL_TAKEN",
+        "The files of this delivery were set aside before it was recorded: the clock of this machine moved by days.",
+        remedy="Nothing was acknowledged. Correct the clock, then send the document again.",
+    )
 
 
 def _too_large(size: int, limit: int) -> RefusedDocumentError:

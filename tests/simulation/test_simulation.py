@@ -77,6 +77,20 @@ def test_a_planted_bug_is_caught(world, bug):
     assert play(world, parse(found)).broken == [], "the same schedule holds without the bug"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "documents=1 0.5b=rival:sweep 1.107b=error 1.58b=crash",
+        "documents=1 0.4a=rival:collect/88 1.58a=error",
+        "documents=1 0.131a=error 0.169b=later:+7d 0.3b=rival:sweep 1.77b=app:-400d",
+    ],
+)
+def test_a_sweep_never_takes_what_is_being_received(world, text):
+    """Not even where the clock of the archive is weeks ahead of that of its files, so that every file looks old."""
+    world.time.advance(28 * 86400)
+    assert play(world, parse(text)).broken == []
+
+
 def test_there_are_enough_planted_bugs():
     assert len({bug.name for bug in PLANTED}) == len(PLANTED) >= 12
 

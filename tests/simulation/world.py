@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,7 +25,7 @@ from storage.safes import create_safe
 from tests.simulation.server import FastServer, fast_server, memory_folder
 from tests.support.rig import make_rig
 
-_CASES = 300
+_CASES = 60
 """Cases that share a database; the next ones have a fresh copy, and begin at the same time."""
 _LONGEST = timedelta(days=1000)
 
@@ -81,6 +82,8 @@ class World:
             " FOR KEY SHARE OF d SKIP LOCKED ON CONFLICT (archive_id)"
             " DO UPDATE SET checked_at = EXCLUDED.checked_at, code = ''"
         )
+        for path in self._folder.glob("delivery-*"):
+            path.unlink()
         for store in self.stores:
             store._entries.clear()
         for folder in (self.archive.spool, self.archive.quarantine, self.archive.settings.home / "keys" / "documents"):
@@ -96,7 +99,8 @@ class World:
         return f"R-{self._references}"
 
     def file(self, data: bytes) -> Path:
-        path = self._folder / "delivery"
+        # By content: another worker delivers at the same moment, and each has its own file.
+        path = self._folder / f"delivery-{hashlib.sha256(data).hexdigest()[:16]}"
         path.write_bytes(data)
         return path
 

@@ -121,8 +121,8 @@ def test_without_libreoffice_the_original_is_kept_and_it_is_said(tmp_path, monke
 def test_the_walls_hold(tmp_path):
     """What runs inside sees no home, no network, no other process, and writes nowhere but in its folder."""
     script = (
-        "cat /etc/shadow; ls /root /home /work/main; cat < /dev/tcp/127.0.0.1/22; id -u; ls /proc | grep -c '^[0-9]';"
-        " touch /usr/x; touch /work/mine && echo wrote; grep CapEff /proc/self/status"
+        "cat /etc/shadow; ls /root /home /srv; cat < /dev/tcp/127.0.0.1/22; id -u; ls /proc | grep -c '^[0-9]';"
+        " touch /usr/x; touch mine && echo wrote; grep CapEff /proc/self/status"
     )
     done = sandbox.run_program(["bash", "-c", script], tmp_path)
     told = done.stdout.decode().split()

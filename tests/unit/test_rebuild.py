@@ -12,7 +12,7 @@ from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedE
 from minutier.report import Verdict
 from minutier.trust import load_trust
 from minutier.verify import verify
-from storage import catalogue, disposal, holds, journal, proofs, reading, renewal, segments
+from storage import catalogue, disposal, holds, journal, proofs, reading, renewal, segments, texts
 from storage.abandoning import abandon
 from storage.bootstrap import open_archive, rebuild_sources
 from storage.classes import LifecycleClass, create_class
@@ -95,6 +95,10 @@ def everything(rig):
     proofs.export_proof(archive, first[2], rig.folder / "first.zip")
     dates = AlgorithmDates("a drill", {**published_dates().ends, "sha256": rig.clock() + timedelta(days=30)})
     assert renewal.renew(dataclasses.replace(archive, dates=dates)).documents_rehashed >= 23
+    # A document with a recognised text, and one that has none.
+    with archive.database.transaction() as connection:
+        texts.keep(connection, first[0].archive_id, rig.clock(), "", first[2].archive_id)
+        texts.keep(connection, first[4].archive_id, rig.clock(), "NO_WORDS")
     more = [rig.deliver(b"later %d" % n, f"L-{n}").archive_id for n in range(3)]
     carry(archive, more)
     lasting = change_authority(rig, end=rig.clock() + timedelta(days=20 * 365)).archive

@@ -292,3 +292,19 @@ def test_a_reference_is_looked_up_by_an_index_however_many_there_are(rig):
         query = "EXPLAIN SELECT * FROM deposit WHERE safe = 'demo' AND reference = 'R-1'"
         plan = " ".join(row["QUERY PLAN"] for row in connection.execute(query))
     assert "deposit_by_reference" in plan
+
+
+def test_files_set_aside_before_they_are_claimed_are_not_acknowledged(rig, monkeypatch):
+    real = reception._record
+
+    def late(archive, delivery, archive_id, fingerprint):
+        reception.quarantine(archive, archive.spool / archive_id, f"unclaimed-{archive_id}")
+        return real(archive, delivery, archive_id, fingerprint)
+
+    monkeypatch.setattr(reception, "_record", late)
+    with pytest.raises(ServiceUnavailableError) as caught:
+        rig.deliver()
+    assert caught.value.code == "SPOOL_TAKEN"
+    assert caught.value.retryable
+    monkeypatch.undo()
+    assert rig.deposit().state == "ARCHIVED"
