@@ -13,6 +13,7 @@ from storage.bootstrap import current_archive
 from tasks.bordereau import Batch
 from tasks.door import inbox, unreadable_manifests, waiting_batches
 from tasks.intake import Received, give_receipt, receive_waiting
+from tasks.quality import judge_whole
 
 
 @flow(name="intake", flow_run_name="intake · {feed}", timeout_seconds=6 * 3600, persist_result=False)
@@ -42,6 +43,8 @@ def take_batch(feed: str, batch: Batch) -> list[State[Any]]:
     received = cast("Received", arrived.result())
     if unfinished := deposit_dossiers(received):
         return unfinished
+    judged: State[Any] = judge_whole(batch.name, batch, received, return_state=True)
+    received = cast("Received", judged.result()) if judged.is_completed() else received
     told: State[Any] = give_receipt(batch.name, batch, received, return_state=True)
     return [] if told.is_completed() else [told]
 

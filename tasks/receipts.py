@@ -62,6 +62,8 @@ def write_report(path: Path, report: Mapping[str, Any]) -> str:
 
 def _finding_words(finding: Mapping[str, Any], language: str) -> str:
     refused = finding["level"] == "refuse"
+    if not finding["line"]:  # about the batch as a whole
+        return f"  {'whole batch' if language == 'en' else 'lot entier'}, {finding['rule']} : {finding[language]}"
     if language == "en":
         act = "REFUSED, correct and send again" if refused else "taken, to be checked"
         return f"  line {finding['line']}, field {finding['field']}, rule {finding['rule']}: {finding['en']} [{act}]"
