@@ -11,6 +11,7 @@ from prefect.states import Completed
 from flows.deposit import deposit_documents
 from storage.bootstrap import current_archive
 from tasks.bordereau import Batch
+from tasks.bucket_door import fetch_inbox, has_bucket
 from tasks.door import inbox, unreadable_manifests, waiting_batches
 from tasks.intake import Received, give_receipt, receive_waiting
 from tasks.quality import judge_whole
@@ -21,7 +22,10 @@ def take_feed(feed: str, directory: str | None = None) -> State[Any]:
     """Take what waits at the door of a feed; run it again after a failure, it goes on where it stopped."""
     archive = current_archive()
     taken, stopped = 0, list[State[Any]]()
-    batches, unreadable = waiting_batches(archive, feed, inbox(archive, feed, directory))
+    door = inbox(archive, feed, directory)
+    if directory is None and has_bucket(archive.settings, feed):
+        fetch_inbox(feed, door)
+    batches, unreadable = waiting_batches(archive, feed, door)
     for batch in batches:
         trouble = take_batch(feed, batch)
         stopped += trouble

@@ -47,6 +47,8 @@ missing_packages() {
         command -v bwrap >/dev/null || echo bubblewrap
         command -v soffice >/dev/null || echo libreoffice-writer-nogui fonts-liberation2
         command -v tesseract >/dev/null || echo tesseract-ocr tesseract-ocr-fra
+        # Not used: a program whose fabrications must be caught.
+        command -v gs >/dev/null || echo ghostscript
         command -v clamd >/dev/null || echo clamav-daemon
         # A device for sealing keys, in software.
         command -v softhsm2-util >/dev/null || echo softhsm2

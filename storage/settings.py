@@ -22,11 +22,12 @@ from minutier.errors import BadInputError
 PREFIX = "MINUTIER_"
 # Variables that share the prefix and are not settings: the home itself, and what builds, tests and measures use.
 NOT_SETTINGS = re.compile(r"MINUTIER_(HOME|MINIO|CORPUS|TEST_\w+|BENCH_\w+)")
-LISTS = ("replicas", "replica_credentials", "tsa_urls", "crls", "revocation_hosts", "bare_feeds")
+LISTS = ("replicas", "replica_credentials", "tsa_urls", "crls", "revocation_hosts", "bare_feeds",
+         "inbox_buckets")  # fmt: skip
 _HTTP = ("http://", "https://")
 FILES = (
     "prefect_auth_file", "seal_certificate", "seal_key", "seal_passphrase_file", "seal_pkcs11_module", "seal_pin_file",
-    "backup_dir", "supervision_key",
+    "backup_dir", "supervision_key", "inbox_credentials",
 )  # fmt: skip
 _DEVICE = ("seal_pkcs11_module", "seal_pkcs11_token", "seal_pkcs11_label", "seal_pin_file")
 REPLICA = re.compile(r"dir:.+|s3\+https?://[^/\s@]+/[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -55,6 +56,10 @@ class Settings(BaseModel):
     """Hosts that certificates may name for revocation data although their address is not public."""
     bare_feeds: tuple[str, ...] = ()
     """Feeds that also take folders without manifest, once nothing in them moved for ten minutes."""
+    inbox_buckets: tuple[str, ...] = ()
+    """`FEED=s3+http(s)://HOST:PORT/BUCKET`: what lies there is fetched to the feed's directory; answers go back."""
+    inbox_credentials: Path | None = None
+    """Credentials file for these buckets, as for a replica."""
     trust_dir: Path = Path()
     """Trust anchors: roots as `*.pem`, the journal's key as `journal.vkey`."""
     clamd: str | None = None
@@ -124,6 +129,15 @@ class Settings(BaseModel):
                 raise ValueError(f"{replica!r} is neither dir:PATH nor s3+http(s)://HOST:PORT/BUCKET")
         if len(set(value)) != len(value):
             raise ValueError("the same replica is named twice: two copies must be two places")
+        return value
+
+    @field_validator("inbox_buckets")
+    @classmethod
+    def _known_inboxes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for inbox in value:
+            feed, _, address = inbox.partition("=")
+            if not feed or not address.startswith("s3+") or not REPLICA.fullmatch(address):
+                raise ValueError(f"{inbox!r} is not FEED=s3+http(s)://HOST:PORT/BUCKET")
         return value
 
     @field_validator("database_url")

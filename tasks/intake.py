@@ -16,7 +16,7 @@ from storage.bootstrap import current_archive
 from storage.catalogue import Deposit
 from storage.reception import Delivery, receive, refuse
 from storage.safes import create_safe
-from tasks import seda
+from tasks import bucket_door, seda
 from tasks.bordereau import (
     ABSENT,
     RECEIPT,
@@ -237,7 +237,10 @@ def receive_waiting(feed: str, name: str, batch: Batch) -> Received:
 )
 def give_receipt(name: str, batch: Batch, received: Received) -> dict[str, Any]:
     """Give the depositor its receipt and close the batch; publish what its dossiers have and lack."""
-    report = finish_batch(current_archive(), batch, received)
+    archive = current_archive()
+    report = finish_batch(archive, batch, received)
+    if bucket_door.has_bucket(archive.settings, received.feed):
+        bucket_door.give_back(archive, received.feed, batch)
     if dossiers := report.get("dossiers"):
         create_table_artifact(
             key="dossiers",

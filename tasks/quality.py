@@ -136,9 +136,9 @@ def _judged(rows: list[dict[str, Any]], today: date, usual: tuple[int, int]) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations of its own dependencies, at import
         import great_expectations as gx
-        import pandas as pd
-        from great_expectations.data_context.types.base import ProgressBarsConfig
+        import pandas as pd  # type: ignore[import-untyped]
         from great_expectations import expectations
+        from great_expectations.data_context.types.base import ProgressBarsConfig
 
         gxe: Any = expectations  # its module exports nothing by name
         logging.getLogger("great_expectations").setLevel(logging.WARNING)
