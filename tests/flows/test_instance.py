@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
 from deployments import doctor, instance, processes, state, supervisor
+from deployments.definitions import DEFINITIONS
 from deployments.processes import wait_until
 from minutier.errors import IntegrityFailureError, ServiceUnavailableError
 from storage.dev_ca import create_development_ca
@@ -105,6 +107,38 @@ def test_status_and_doctor_of_a_running_instance(settings):
     for name in ("postgresql", "tsa", "prefect", "worker", "supervisor"):
         assert found[f"service {name}"] == "ok"
     assert found["database clock"] == found["database version"] == "ok"
+
+
+MOVING = ("updated", "updated_by", "last_polled", "status", "id", "created")
+
+
+def deployed(settings):
+    """Give every deployment with its schedules as the Prefect server tells them, by flow and name."""
+    url = instance.prefect_api_url(settings)
+    found = {}
+    flows = {each["id"]: each["name"] for each in httpx.post(f"{url}/flows/filter", json={}).raise_for_status().json()}
+    for each in httpx.post(f"{url}/deployments/filter", json={}).raise_for_status().json():
+        schedules = [{k: v for k, v in one.items() if k not in MOVING} for one in each.pop("schedules")]
+        # The server says "no steps" in two ways, `[]` when it made a deployment and null once it was updated.
+        kept = {name: value or None for name, value in each.items() if name not in MOVING} | {"schedules": schedules}
+        found[f"{flows[each['flow_id']]}/{each['name']}"] = (each["id"], kept)
+    return found
+
+
+def test_deployments_applied_twice_change_nothing(settings):
+    code, _ = say(settings.home, "up")
+    assert code == 0
+    first = deployed(settings)
+    assert {f"{each.flow.name}/{each.name}" for each in DEFINITIONS} == set(first)
+    code, _ = say(settings.home, "up")
+    assert code == 0
+    second = deployed(settings)
+    for name, (own, kept) in first.items():
+        assert second[name][0] == own, name
+        after = second[name][1]
+        changed = {field: (value, after[field]) for field, value in kept.items() if after[field] != value}
+        assert changed == {}, name
+    assert set(second) == set(first)
 
 
 def test_no_address_holds_a_password(settings):
