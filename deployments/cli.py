@@ -168,6 +168,7 @@ def _command(arguments: list[str]) -> int:
         commands_deposits,
         commands_documents,
         commands_instance,
+        commands_journal,
         commands_keys,
         commands_lifecycle,
         commands_quarantine,

@@ -305,23 +305,6 @@ def count(safe: Annotated[str | None, typer.Option(help="one safe only")] = None
     show({"count": archived, "states": states}, ", ".join([f"{archived} archived", *others]))
 
 
-@app.command()
-def journal(identifier: Annotated[str | None, typer.Argument(metavar="[ID]")] = None) -> None:
-    """Show the journal, whole or of one document."""
-    from storage import journal as store
-    from storage import reading
-
-    with running_archive() as archive:
-        wanted = reading.find(archive, identifier).archive_id if identifier else None
-        with archive.database.transaction() as connection:
-            lines = list(store.lines(connection, wanted))
-    value = [{"seq": line.seq} | json.loads(line.entry) for line in lines]
-    rows: list[tuple[object, ...]] = [
-        (item["seq"], item["at"], item["event"], item["archive_id"], json.dumps(item["details"])) for item in value
-    ]
-    show(value, table(("seq", "at", "event", "archive_id", "details"), rows))
-
-
 @app.command("verify")
 def verify_proof(
     bundle: Annotated[Path, typer.Argument(metavar="P.zip")],

@@ -26,6 +26,7 @@ TRANSIENT = {
     "store_probe": "the canary's last answer, asked again before the next deposit",
     "store_settings": "what each store was told to do by itself, looked at again every night",
     "trace_bundle": "what was shipped to the supervision, which holds it",
+    "journal_tile": "hashes of the journal's entries, made again from them",
     "proof_check": "when each proof was last judged: all are judged again",
 }
 """Tables that do not come back, and why."""

@@ -21,6 +21,7 @@ from minutier import merkle
 from minutier.checkpoint import Checkpoint, NoteKey, verify_checkpoint
 from minutier.errors import IntegrityFailureError
 from minutier.events import Event, encode_entry
+from storage import tiles
 from storage.database import Connection
 from storage.dev_ca import JOURNAL_NAME
 
@@ -89,6 +90,8 @@ def sequence(connection: Connection, *, limit: int = 5000) -> int:
         numbered.append((seq, chain, row["event_id"]))
     with connection.cursor() as cursor:
         cursor.executemany("UPDATE journal_event SET seq = %s, chain = %s WHERE event_id = %s", numbered)
+    if numbered and seq // tiles.WIDTH > (seq - len(numbered)) // tiles.WIDTH:
+        tiles.extend(connection, seq)
     return len(numbered)
 
 

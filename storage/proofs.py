@@ -11,14 +11,14 @@ from pathlib import Path, PurePath
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from minutier import evidence, merkle, proof
+from minutier import evidence, merkle, proof, tlog_proof
 from minutier.certificates import signed_by, validate_path
 from minutier.checkpoint import Checkpoint, NoteKey, sign_checkpoint
-from minutier.errors import IntegrityFailureError
+from minutier.errors import BadInputError, IntegrityFailureError
 from minutier.events import Event
 from minutier.seal import SECOND_PREFIX, inspect_seal, inspect_second_seal
 from minutier.timestamp import inspect_token
-from storage import catalogue, journal, revocation
+from storage import catalogue, journal, revocation, tiles
 from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.database import Connection
@@ -171,8 +171,16 @@ def _numbered_entry(archive: Archive, connection: Connection, deposit: Deposit, 
         size, root, note = cosigned
     else:
         root = bytes(row["root"])
-    path = merkle.inclusion_proof(journal.leaves(connection, size), line.seq - 1)
+    path = _path(connection, line.seq, line.leaf, size, root)
     return _NumberedEntry(line.entry, line.seq - 1, Checkpoint(ORIGIN, size, root), note.encode(), path, anchor)
+
+
+def _path(connection: Connection, seq: int, leaf: bytes, size: int, root: bytes) -> list[bytes]:
+    """Give the audit path of entry `seq` under a root: through tiles, else through every leaf."""
+    path = tiles.Tree(connection, size).inclusion(seq - 1)
+    if merkle.verify_inclusion(leaf, seq - 1, size, path, root):
+        return path
+    return merkle.inclusion_proof(journal.leaves(connection, size), seq - 1)
 
 
 def _cosigned(connection: Connection, seq: int) -> tuple[int, bytes, str] | None:
@@ -200,3 +208,30 @@ def _token_chain(record: evidence.EvidenceRecord) -> list[x509.Certificate]:
     """Give the certificates of all tokens, each once, the first signer's first."""
     tokens = [inspect_token(stamp.token) for stamp in record.stamps]
     return list(dict.fromkeys(item for token in tokens for item in (token.signer, *token.certificates)))
+
+
+def prove_line(archive: Archive, seq: int) -> bytes:
+    """Give the proof that entry `seq` (from 1) is in the journal, as a C2SP tlog-proof.
+
+    Under the last checkpoint that the supervision cosigned, else the last one that was signed, over that entry; a new
+    one is signed where there is none. BadInputError (`NO_SUCH_LINE`) where the journal has no such entry.
+    """
+    with archive.database.transaction() as connection:
+        row = connection.execute("SELECT entry, leaf FROM journal_event WHERE seq = %s", (seq,)).fetchone()
+        if row is None:
+            raise BadInputError(
+                "NO_SUCH_LINE", f"The journal has no entry {seq}.", remedy="`minutier journal` has them."
+            )
+        size, root, note = _cosigned(connection, seq) or _signed(archive, connection, seq)
+        path = _path(connection, seq, bytes(row["leaf"]), size, root)
+    return tlog_proof.encode(tlog_proof.LineProof(bytes(row["entry"]), seq - 1, tuple(path), note.encode()))
+
+
+def _signed(archive: Archive, connection: Connection, seq: int) -> tuple[int, bytes, str]:
+    row = connection.execute(
+        "SELECT size, root, note FROM journal_checkpoint WHERE size >= %s ORDER BY size DESC LIMIT 1", (seq,)
+    ).fetchone()
+    if row is not None:
+        return int(row["size"]), bytes(row["root"]), str(row["note"])
+    made = make_checkpoint(archive, connection)
+    return made.size, made.root, checkpoint_of(archive, connection, made.size).decode()

@@ -13,6 +13,7 @@ from deployments import (
     commands_deposits,
     commands_documents,
     commands_instance,
+    commands_journal,
     commands_keys,
     commands_lifecycle,
     commands_quarantine,
@@ -32,9 +33,9 @@ PACKAGES = ("minutier", "storage", "tasks", "flows", "deployments", "supervision
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "infra").rglob("*.md"))]
 README, CLI, OPERATIONS = ROOT / "README.md", ROOT / "docs" / "cli.md", ROOT / "docs" / "operations.md"
 REGISTERED = (
-    commands_archive, commands_deposits, commands_documents, commands_instance, commands_keys, commands_lifecycle,
-    commands_quarantine, commands_reading, commands_recovery, commands_restitution, commands_safes, commands_texts,
-    commands_traces,
+    commands_archive, commands_deposits, commands_documents, commands_instance, commands_journal, commands_keys,
+    commands_lifecycle, commands_quarantine, commands_reading, commands_recovery, commands_restitution,
+    commands_safes, commands_texts, commands_traces,
 )  # fmt: skip
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
