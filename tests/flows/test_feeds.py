@@ -152,9 +152,7 @@ def test_the_nightly_sweep_heals_and_says_so_on_its_page(instance, prefect, take
 def test_every_schedule_is_on_paris_time_and_has_runs_to_come(prefect, instance):
     found = ask(prefect, "/deployments/filter", limit=50)
     names = {each["name"] for each in found}
-    assert names == {
-        *("garage", "mairie", "by-hand", "nightly", "waiting", "left-behind", "weekly", "log", "monthly", "heartbeat")
-    }
+    assert names == {each.name for each in DEFINITIONS}
     schedules = [schedule["schedule"] for each in found for schedule in each["schedules"]]
     assert {schedule["timezone"] for schedule in schedules} == {"Europe/Paris"}
     assert all(each["global_concurrency_limit"]["limit"] >= 1 for each in found)
