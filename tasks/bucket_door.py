@@ -72,10 +72,10 @@ def fetch(archive: Archive, feed: str, door: Path) -> Fetched:
         # A manifest comes after the files of its batch.
         for key in sorted(found, key=lambda key: (key.rpartition("/")[2] in _MANIFESTS, key)):
             name, size = key.rpartition("/")[2], found[key].size or 0
-            if name.endswith(_ANSWERS):
-                continue
+            if name in _ANSWERS or name.endswith(tuple(f".zip.{each}" for each in _ANSWERS)):
+                continue  # ours
             parts = key.split("/")
-            if not _KEY.fullmatch(key) or any(part in (".", "..") for part in parts) or size > _LARGEST:
+            if not _KEY.fullmatch(key) or any(part.startswith(".") for part in parts) or size > _LARGEST:
                 passed_over += 1
                 continue
             target, tag = door / key, str(found[key].etag)

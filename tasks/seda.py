@@ -8,12 +8,16 @@ and stops no other. No DTD, no entity, no path out of the package, and no more t
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
+import lzma
 import re
 import shutil
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,6 +35,16 @@ _LARGEST_MANIFEST = 64 << 20
 _LARGEST_PACKAGE = 8 << 30
 _MOST_MEMBERS, _MOST_RATIO = 20_000, 200
 _DIGESTS = {"SHA-256": "sha256", "SHA-512": "sha512"}
+# What the reader of ZIP files raises on those that are none, or are damaged.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _UNUSABLE = re.compile(r"[^A-Za-z0-9 ._/-]+")
 _COLUMNS = ("File", "Content.Title")
@@ -58,8 +72,8 @@ def read_package(path: Path) -> Batch:
             if members[MANIFEST].file_size > _LARGEST_MANIFEST:
                 raise bad_manifest(path, f"it is larger than {_LARGEST_MANIFEST} bytes", MANIFEST)
             data = package.read(MANIFEST)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise bad_manifest(path, f"the package is no ZIP file that can be read ({type(error).__name__})") from error
+    except (*_UNREADABLE, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
     return replace(_batch(path, data), package=path)
 
 
@@ -90,10 +104,17 @@ def unpacked(batch: Batch, place: Path) -> Iterator[Batch]:
                         shutil.copyfileobj(source, target)
             (folder / MANIFEST).write_bytes(package.read(MANIFEST))
         yield replace(batch, folder=folder)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise bad_manifest(batch.package, f"the package is damaged ({type(error).__name__})") from error
+    except (*_UNREADABLE, OSError) as error:
+        raise _damaged(batch.package, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _damaged(path: Path, error: Exception) -> Exception:
+    """Give the error of a package that cannot be read; what a disk does is said as it is."""
+    if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place outside the file
+        return error
+    return bad_manifest(path, f"the package is damaged, or no ZIP file ({type(error).__name__})")
 
 
 def _members(path: Path, package: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -257,7 +278,10 @@ def read_table(folder: Path) -> Batch:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=";", strict=True)
     try:
         rows = [
-            (reader.line_num, {name: value.strip() for name, value in row.items() if isinstance(value, str)})
+            (
+                reader.line_num,
+                {str(name): value.strip() if isinstance(value, str) else "" for name, value in row.items()},
+            )
             for row in reader
         ]
     except csv.Error as error:

@@ -12,6 +12,7 @@ from collections import Counter
 import httpx
 import pytest
 
+from deployments.definitions import DEFINITIONS
 from tasks.bordereau import COLUMNS
 from tasks.samples import mairie
 from tasks.samples.feeds import generate

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import random
 import zipfile
 
 import pytest
@@ -266,3 +267,45 @@ def test_a_bare_folder_waits_for_ten_quiet_minutes(rig, door, monkeypatch):
     batches, unreadable = waiting_batches(rig.archive, "mairie", door)
     assert batches == []
     assert "folder in it" in unreadable[0].message
+
+
+def test_whatever_byte_is_changed_it_is_read_or_refused(tmp_path):
+    """Every byte of a package, one after the other, then drawn cuts: a batch or one error of ours, never another."""
+    data = io.BytesIO()
+    package(data)
+    whole, path = data.getvalue(), tmp_path / "sip.zip"
+    drawn = random.Random(20261127)
+    cases = [(place, 0xFF) for place in range(len(whole))] + [(drawn.randrange(len(whole)), 1) for _ in range(300)]
+    refused = 0
+    for place, flip in cases:
+        changed = bytearray(whole)
+        changed[place] ^= flip
+        path.write_bytes(changed)
+        try:
+            with seda.unpacked(seda.read_package(path), tmp_path) as there:
+                assert all(line.row is None or there.file(line.row).parent.name == "content" for line in there.lines)
+        except BadInputError:
+            refused += 1
+    assert refused > len(cases) // 4
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["sip.zip"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "File;Content.Title\n",
+        "File;Content.Title\na.txt\n",
+        "File;Content.Title\n;;;;\n",
+        'File;Content.Title\n"a\n',
+        "\n",
+        "File;File;Content.Title\na;b;c\n",
+        f"{TABLE}1;1;a.txt;Item;{'x' * 5000};9999-99-99\n",
+        f"{TABLE}\x00;;a\x00b;;;\n",
+    ],
+)
+def test_an_odd_table_is_read_or_refused(tmp_path, text):
+    (tmp_path / "metadata.csv").write_bytes(text.encode())
+    try:
+        assert all(line.row is None or line.row.fichier for line in seda.read_table(tmp_path).lines)
+    except (BadInputError, ValueError) as error:
+        assert "Traceback" not in str(error)
