@@ -9,15 +9,23 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from storage.bootstrap import current_archive
-from tasks.shipping import publish_shipping, ship_traces
+from tasks.shipping import publish_shipping, ship_traces, stamp_day
 
 
 @flow(name="traces", flow_run_name="traces · {kind}", timeout_seconds=3600, persist_result=False)
 def ship_journal(kind: str = "heartbeat") -> State[Any]:
-    """Ship the journal: all that is new, or a sign of life; after a cut, all that the supervision has missed."""
+    """Ship the journal: all that is new, or a sign of life; after a cut, all that the supervision has missed.
+
+    Each night it is time-stamped first, supervision or not; an authority that is down holds back no shipping.
+    """
+    stamping: State[Any] | None = stamp_day(return_state=True) if kind == "nightly" else None
     if current_archive().settings.supervision_url is None:
+        if stamping is not None and not stamping.is_completed():
+            stamping.result()
         return Completed(name="NoSupervision", message="No supervision is named in the settings: nothing is shipped.")
     report = ship_traces(kind)
     publish_shipping(report)
     message = f"{report.bundles} bundles, {report.entries} entries; the supervision holds {report.last}"
+    if stamping is not None and not stamping.is_completed():
+        stamping.result()
     return Completed(name="Shipped", message=message, data=report)

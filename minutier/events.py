@@ -58,6 +58,7 @@ class Event(StrEnum):
     DISPOSAL_LISTED = "disposal:listed"
     DISPOSAL_APPROVED = "disposal:approved"
     DOCUMENT_RESTITUTED = "document:restituted"
+    JOURNAL_STAMPED = "journal:stamped"
     RESTITUTION_ATTESTED = "restitution:attested"
 
 

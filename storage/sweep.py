@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 
 from minutier.errors import ServiceUnavailableError
 from minutier.events import Event, format_time
-from storage import coverage, journal
+from storage import coverage, journal, journal_stamps
 from storage.archive import Archive
 from storage.collector import clean_spool, collect_strays
 from storage.coverage import Debt, Subject
@@ -105,6 +105,7 @@ def sweep(
         with archive.database.transaction() as connection:
             entries = journal.check_chain(connection)
             journal.check_checkpoint(connection, archive.journal_key.public_key())
+            journal_stamps.check_last(archive, connection)
         run.read_copies(deadline - (1 - _FOR_COPIES) * budget.total_seconds(), progress)
         run.judge_proofs(deadline)
         stores = watch_stores(archive)

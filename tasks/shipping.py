@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from minutier.errors import ServiceUnavailableError
 from storage.bootstrap import current_archive
+from storage.journal_stamps import JournalStamp, stamp_journal
 from storage.traces import Answer, Shipped, load_witness, ship
 from tasks.prefect_step import may_pass_later
 
@@ -43,6 +44,18 @@ def _down(why: str) -> ServiceUnavailableError:
         f"The supervision does not answer ({why}).",
         remedy="Nothing is lost: what was not acknowledged is sent again. Look at the network and at its host.",
     )
+
+
+@task(
+    name="time-stamp the journal",
+    retries=3,
+    retry_delay_seconds=[5, 30, 120],
+    retry_condition_fn=may_pass_later,
+    persist_result=False,
+)
+def stamp_day() -> JournalStamp | None:
+    """Have the journal time-stamped, unless it was today."""
+    return stamp_journal(current_archive())
 
 
 @task(

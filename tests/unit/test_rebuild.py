@@ -18,6 +18,7 @@ from storage.bootstrap import open_archive, rebuild_sources
 from storage.classes import LifecycleClass, create_class
 from storage.comparison import compare
 from storage.directory import DirectoryStore
+from storage.journal_stamps import stamp_journal
 from storage.keys import KeyRing
 from storage.memory import MemoryStore
 from storage.rebuild import rebuild, require_empty
@@ -95,6 +96,7 @@ def everything(rig):
     proofs.export_proof(archive, first[2], rig.folder / "first.zip")
     dates = AlgorithmDates("a drill", {**published_dates().ends, "sha256": rig.clock() + timedelta(days=30)})
     assert renewal.renew(dataclasses.replace(archive, dates=dates)).documents_rehashed >= 23
+    assert stamp_journal(archive) is not None
     # A document with a recognised text, and one that has none.
     with archive.database.transaction() as connection:
         texts.keep(connection, first[0].archive_id, rig.clock(), "", first[2].archive_id)
