@@ -35,7 +35,7 @@ def judged(program, folder, data, vkey):
 
 
 def test_go_reads_the_line(program, tmp_path):
-    done = judged(program, tmp_path, small_proof(), NAMED.vkey)
+    done = judged(program, tmp_path, small_proof(), NAMED.vkey())
     assert (done.returncode, done.stdout) == (0, b"entry 4"), done.stderr
 
 
@@ -46,4 +46,4 @@ def test_go_refuses_what_was_changed(program, tmp_path, part):
     place = len(lines[number]) - 6 if part != "index" else len(lines[number]) - 1
     changed = "A" if lines[number][place] != "A" else "B"
     lines[number] = lines[number][:place] + ("5" if part == "index" else changed) + lines[number][place + 1 :]
-    assert judged(program, tmp_path, "\n".join(lines).encode(), NAMED.vkey).returncode == 1
+    assert judged(program, tmp_path, "\n".join(lines).encode(), NAMED.vkey()).returncode == 1
