@@ -162,7 +162,7 @@ def progress(archive: Archive, documents: list[str] | None = None, *, safe: str 
     ended = threading.Event()
 
     def tell() -> None:
-        last, line, since = "", "", time.monotonic()
+        last, line, since, states = "", "", time.monotonic(), dict[str, int]()
         while not ended.wait(3.0):
             with suppress(MinutierError), archive.database.transaction() as connection:
                 states = catalogue.count_by_state(connection, safe, documents)
@@ -172,8 +172,10 @@ def progress(archive: Archive, documents: list[str] | None = None, *, safe: str 
                 say(line)
                 last, since = line, time.monotonic()
             elif last and still >= _PATIENCE_SECONDS:
-                # Most likely a service that does not answer is asked again.
-                say(f"{last} (for {int(still)} s: what did not answer is tried again)")
+                # With documents on their way, most likely a service that does not answer is asked again.
+                on_their_way = set(states) - {*catalogue.ENDED_STATES, "ARCHIVED", *catalogue.DESTROYED_STATES}
+                doing = "what did not answer is tried again" if on_their_way else "the rest of the work goes on"
+                say(f"{last} (for {int(still)} s: {doing})")
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
