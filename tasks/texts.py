@@ -31,7 +31,9 @@ def recognise_document(archive: Archive, archive_id: str) -> Deposit | None:
     with archive.database.transaction() as connection:
         source = catalogue.get(connection, archive_id)
         known = catalogue.find_by_reference(connection, source.safe, texts.reference_of(archive_id))
-    found = next((each for each in known if each.state not in ("REFUSED", "ABANDONED")), None)
+    # Ours from an earlier run; what somebody else deposited under this reference is no text of the source.
+    ours = [each for each in known if each.depositor == texts.DEPOSITOR and each.state not in ("REFUSED", "ABANDONED")]
+    found = next(iter(ours), None)
     outcome = ""
     if found is None:
         found, outcome = _recognise(archive, source)

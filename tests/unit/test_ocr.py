@@ -172,3 +172,14 @@ def test_a_text_is_archived_with_its_source_and_goes_before_it(rig):
         destruction.destroy(rig.archive, archive_id, why)
     with rig.archive.database.transaction() as connection:
         assert [catalogue.get(connection, each).state for each in listed] == ["DESTROYED", "DESTROYED"]
+
+
+@needs_tesseract
+def test_what_another_put_under_the_reference_is_no_text(rig):
+    source = archived_scan(rig)
+    rig.deposit(b"another document", texts.reference_of(source.archive_id), name="a.txt")
+    found = recognise_document(rig.archive, source.archive_id)
+    assert (found.state, found.refusal_code) == ("REFUSED", "REFERENCE_CONFLICT")
+    with rig.archive.database.transaction() as connection:
+        assert texts.text_of(connection, source.archive_id) is None
+        texts.require_none(connection, source.archive_id)
