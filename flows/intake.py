@@ -14,7 +14,7 @@ from tasks.bordereau import Batch
 from tasks.bucket_door import fetch_inbox, has_bucket
 from tasks.door import inbox, unreadable_manifests, waiting_batches
 from tasks.intake import Received, give_receipt, receive_waiting
-from tasks.quality import judge_whole
+from tasks.quality import judge_whole, not_judged
 
 
 @flow(name="intake", flow_run_name="intake · {feed}", timeout_seconds=6 * 3600, persist_result=False)
@@ -48,7 +48,7 @@ def take_batch(feed: str, batch: Batch) -> list[State[Any]]:
     if unfinished := deposit_dossiers(received):
         return unfinished
     judged: State[Any] = judge_whole(batch.name, batch, received, return_state=True)
-    received = cast("Received", judged.result()) if judged.is_completed() else received
+    received = cast("Received", judged.result()) if judged.is_completed() else not_judged(received)
     told: State[Any] = give_receipt(batch.name, batch, received, return_state=True)
     return [] if told.is_completed() else [told]
 

@@ -73,6 +73,16 @@ RULES = {
 }  # fmt: skip
 
 
+def not_judged(received: Received) -> Received:
+    """Say in what is told to the depositor that the batch as a whole was not judged: silence would say that it was."""
+    said = Finding(
+        0, "lot", "LOT-00", WARN,
+        "Le lot n’a pas pu être contrôlé dans son ensemble ; chaque ligne l’a été.",
+        "The batch could not be judged as a whole; each of its lines was.",
+    )  # fmt: skip
+    return replace(received, findings=(*received.findings, said))
+
+
 def judge_batch(batch: Batch, today: date, history: Sequence[int] = ()) -> tuple[Finding, ...]:
     """Give what the batch as a whole breaks, by rule then by line; line 0 stands for the batch.
 

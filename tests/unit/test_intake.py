@@ -369,6 +369,22 @@ class Ended:
         return self.error or self.value
 
 
+def test_a_batch_that_could_not_be_judged_is_answered_all_the_same_and_says_so(rig, door, monkeypatch):
+    deliver(door, "lot")
+    archive, told = rig.archive, []
+    monkeypatch.setattr(flow, "current_archive", lambda: archive)
+    monkeypatch.setattr(
+        flow, "receive_waiting", lambda feed, name, batch, return_state: Ended(receive_batch(archive, feed, batch))
+    )
+    monkeypatch.setattr(flow, "deposit_documents", lambda title, tickets, return_state: Ended(None))
+    monkeypatch.setattr(flow, "judge_whole", lambda *_, return_state: Ended(error=RuntimeError("no engine")))
+    monkeypatch.setattr(
+        flow, "give_receipt", lambda name, batch, received, return_state: told.append(received) or Ended({})
+    )
+    flow.take_feed.fn("garage", str(door))
+    assert [(each.rule, each.line) for each in told[0].findings] == [("LOT-00", 0)]
+
+
 @pytest.mark.parametrize("step", ["receive_waiting", "deposit_documents", "give_receipt"])
 def test_a_batch_that_fails_holds_back_no_other_and_is_what_the_run_ends_with(rig, door, monkeypatch, step):
     for name in ("1-good", "2-bad", "3-good", "4-bad"):
@@ -393,6 +409,7 @@ def test_a_batch_that_fails_holds_back_no_other_and_is_what_the_run_ends_with(ri
     monkeypatch.setattr(
         flow, "give_receipt", lambda name, *_, return_state: receipts.append(name) or outcome("give_receipt", {}, name)
     )
+    monkeypatch.setattr(flow, "judge_whole", lambda name, batch, received, return_state: Ended(received))
     with pytest.raises(ServiceUnavailableError) as caught:
         flow.take_feed.fn("garage", str(door))
     assert len(stopped) == 2
