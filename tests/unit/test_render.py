@@ -16,7 +16,7 @@ from minutier import canonical
 from tasks import drawing, pdf_bytes, raster
 from tasks import pdfa as conversion
 from tasks import render as render_module
-from tasks.isolate import IsolationFaultError
+from tasks.isolate import IsolationFaultError, close_workers
 from tasks.limits import Limits
 from tasks.render import RenditionReport, render
 from tasks.samples import scans
@@ -226,6 +226,8 @@ def test_faults_of_the_child_are_verdicts(tmp_path: Path, code: str, monkeypatch
 
 def test_too_little_memory_is_a_verdict(tmp_path: Path) -> None:
     data = scans.png("Reçu", ["Ligne"], 1)
+    # A new worker: one that has answered much has memory of its own to spare, which its children may use up first.
+    close_workers()
     report, _ = _render(tmp_path, data, "image/png", Limits(memory_bytes=1 << 20))
     assert report.verdict == "failed"
     assert report.rung == "original-only"
