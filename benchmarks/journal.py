@@ -17,13 +17,14 @@ import json
 import statistics
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks.rig import Rig, load_average, machine, running, say, scratch
 from minutier import merkle
-from minutier.events import Event
+from minutier.events import Event, encode_entry
 from storage import journal, tiles
 from storage.database import Connection
 
@@ -108,10 +109,11 @@ def _theirs(rig: Rig, count: int, batch: int, seconds: float) -> float:
             raise RuntimeError("the chain has no head")
         seq, chain, rows = int(row["seq"]), bytes(row["chain"]), []
         for number in range(size):
-            _, _, _, entry, leaf = journal._values(
-                Event.STORE_PROBED, rig.archive.clock(), "", "demo", {"number": number}
-            )
-            seq, chain = seq + 1, hashlib.sha256(chain + leaf).digest()  # type: ignore[operator] # bytes
+            entry = encode_entry(
+                Event.STORE_PROBED, event_uuid=str(uuid.uuid4()), at=rig.archive.clock(), actor=journal.ACTOR,
+                safe="demo", details={"number": number},
+            )  # fmt: skip
+            seq, chain = seq + 1, hashlib.sha256(chain + merkle.leaf_hash(entry)).digest()
             rows.append((seq, entry, chain))
         with connection.cursor() as cursor:
             cursor.executemany("INSERT INTO chain_event (seq, entry, chain) VALUES (%s, %s, %s)", rows)

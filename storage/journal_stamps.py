@@ -17,6 +17,7 @@ from storage import journal
 from storage.archive import Archive
 from storage.database import Connection
 from storage.proofs import checkpoint_of, make_checkpoint
+from storage.sealing import previous_tokens
 
 EVERY = timedelta(hours=20)
 """A stamp younger than this is that of today: runs that come a little early or late still make one a day."""
@@ -45,8 +46,7 @@ def stamp_journal(archive: Archive) -> JournalStamp | None:
         if size == 0 or (known is not None and known.size >= size):
             return None  # an archive that was made a moment ago; later each stamp leaves an entry to be stamped next
         note = checkpoint_of(archive, connection, size)
-        rows = connection.execute("SELECT tsa, max(gen_time) AS latest FROM token GROUP BY tsa")
-        previous = {row["tsa"]: row["latest"] for row in rows}
+    previous = previous_tokens(archive)
     if known is not None:
         previous[known.tsa] = max(known.gen_time, previous.get(known.tsa, known.gen_time))
     stamped = archive.tsa.stamp(hashlib.sha256(note).digest(), archive.clock, previous)

@@ -27,7 +27,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tasks.bordereau import Batch, Line, OtherRow, bad_line, bad_manifest
+from tasks.bordereau import RECEIPT, REPORT, Batch, Line, OtherRow, bad_line, bad_manifest
 
 MANIFEST, CONTENT, TABLE = "manifest.xml", "content", "metadata.csv"
 _NAMESPACE = re.compile(r"\{fr:gouv:culture:archivesdefrance:seda:v2\.[123]\}(\w+)")
@@ -48,7 +48,7 @@ _UNREADABLE = (
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _UNUSABLE = re.compile(r"[^A-Za-z0-9 ._/-]+")
 _COLUMNS = ("File", "Content.Title")
-_OURS = frozenset(("accuse.csv", "rapport.txt"))
+_OURS = frozenset((RECEIPT, REPORT))
 
 
 def read_sip(folder: Path) -> Batch:
@@ -95,19 +95,24 @@ def unpacked(batch: Batch, place: Path) -> Iterator[Batch]:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         (folder / CONTENT).mkdir(parents=True, mode=0o700)
-        wanted = {line.row.fichier for line in batch.lines if line.row is not None}
-        with zipfile.ZipFile(batch.package) as package:
-            for name, member in _members(batch.package, package).items():
+        _unpack(batch, batch.package, folder)
+        yield replace(batch, folder=folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unpack(batch: Batch, path: Path, folder: Path) -> None:
+    """Write the listed files of a package to a folder."""
+    wanted = {line.row.fichier for line in batch.lines if line.row is not None}
+    try:
+        with zipfile.ZipFile(path) as package:
+            for name, member in _members(path, package).items():
                 inside = PurePosixPath(name)
                 if inside.parent == PurePosixPath(CONTENT) and inside.name in wanted:
                     with package.open(member) as source, (folder / CONTENT / inside.name).open("wb") as target:
                         shutil.copyfileobj(source, target)
-            (folder / MANIFEST).write_bytes(package.read(MANIFEST))
-        yield replace(batch, folder=folder)
     except (*_UNREADABLE, OSError) as error:
-        raise _damaged(batch.package, error) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> Exception:

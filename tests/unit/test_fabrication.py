@@ -42,7 +42,7 @@ def damaged(folder: Path) -> Path:
 @needs_gs
 def test_what_ghostscript_makes_of_nothing_is_not_our_rendition(tmp_path):
     blank = ghostscript(damaged(tmp_path), tmp_path / "blank.pdf")
-    assert len(pypdfium2.PdfDocument(blank)) >= 0, "a PDF that readers open"
+    pypdfium2.PdfDocument(blank)  # readers open it
     with pytest.raises(RefusedDocumentError):
         screen(damaged(tmp_path), "damaged.pdf", Limits(), None)
     report = render(damaged(tmp_path), "application/pdf", tmp_path / "out.pdf", Limits(), 1)

@@ -311,3 +311,10 @@ def test_an_odd_table_is_read_or_refused(tmp_path, text):
         assert all(line.row is None or line.row.fichier for line in seda.read_table(tmp_path).lines)
     except (BadInputError, ValueError) as error:
         assert "Traceback" not in str(error)
+
+
+def test_what_fails_while_a_package_is_used_is_not_called_damage(tmp_path):
+    batch = seda.read_package(package(tmp_path / "sip.zip"))
+    with pytest.raises(RuntimeError, match="of another kind"), seda.unpacked(batch, tmp_path):
+        raise RuntimeError("of another kind")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["sip.zip"]
