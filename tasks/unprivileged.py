@@ -8,6 +8,7 @@ for good; here the program keeps one capability instead, CAP_DAC_OVERRIDE (capab
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import pwd
 import stat
@@ -37,6 +38,16 @@ class _Data(ctypes.Structure):
 
 def account() -> int:
     """Give the uid of the system account `minutier`, made when it is missing."""
+    # One process at a time: of two useradd(8) at once, one was seen to undo what the other had done.
+    accounts = os.open("/etc", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(accounts, fcntl.LOCK_EX)
+        return _found_or_made()
+    finally:
+        os.close(accounts)
+
+
+def _found_or_made() -> int:
     try:
         return pwd.getpwnam(ACCOUNT).pw_uid
     except KeyError:
@@ -47,7 +58,7 @@ def account() -> int:
         text=True,
         check=False,
     )
-    if made.returncode not in (0, 9):  # 9: another process made it in between
+    if made.returncode not in (0, 9):  # 9: it is there
         raise ServiceUnavailableError(
             "NO_ACCOUNT",
             f"PostgreSQL cannot run as root, and the account {ACCOUNT} cannot be made: {made.stderr.strip()}.",
