@@ -193,6 +193,7 @@ class _Play:
             self._plant(detail, call)
         elif kind == "later":
             self.world.time.advance(7 * 86400 + 3600)
+            self._note_time()
             self._aside(self._rival_collect)
         else:
             off = timedelta(days=int(detail.removesuffix("d")))
@@ -200,8 +201,12 @@ class _Play:
                 kind, [self.world.app, self.world.store_clock]
             ):
                 clock.off = off
-            self.case.latest = max(self.world.app(), self.case.latest or self.world.app())
+            self._note_time()
             self._aside(self._rival_collect)
+
+    def _note_time(self) -> None:
+        """Note what the archive's clock shows, where it was moved: short locks end a week after it at most."""
+        self.case.latest = max(self.world.app(), self.case.latest or self.world.app())
 
     def _aside(self, act: Callable[[], object], dies_at: int = -1) -> None:
         """Let another worker do something here and now; an expected error, or its death, is its own."""
