@@ -9,13 +9,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from storage.bootstrap import current_archive
-from tasks.shipping import publish_shipping, ship_traces, stamp_day
+from tasks.shipping import answer_supervision, publish_shipping, ship_traces, stamp_day
 
 
 @flow(name="traces", flow_run_name="traces · {kind}", timeout_seconds=3600, persist_result=False)
 def ship_journal(kind: str = "heartbeat") -> State[Any]:
     """Ship the journal: all that is new, or a sign of life; after a cut, all that the supervision has missed.
 
+    Then the document that it asks for, if any, is read on every store and answered for.
     Each night it is time-stamped first, supervision or not; an authority that is down holds back no shipping.
     """
     stamping: State[Any] | None = stamp_day(return_state=True) if kind == "nightly" else None
@@ -24,8 +25,10 @@ def ship_journal(kind: str = "heartbeat") -> State[Any]:
             stamping.result()
         return Completed(name="NoSupervision", message="No supervision is named in the settings: nothing is shipped.")
     report = ship_traces(kind)
-    publish_shipping(report)
+    challenge = answer_supervision(return_state=True)
+    publish_shipping(report, challenged=challenge.result(raise_on_failure=False) is True)
     message = f"{report.bundles} bundles, {report.entries} entries; the supervision holds {report.last}"
-    if stamping is not None and not stamping.is_completed():
-        stamping.result()
+    for state in (stamping, challenge):
+        if state is not None and not state.is_completed():
+            state.result()
     return Completed(name="Shipped", message=message, data=report)

@@ -59,6 +59,7 @@ class Event(StrEnum):
     DISPOSAL_APPROVED = "disposal:approved"
     DOCUMENT_RESTITUTED = "document:restituted"
     JOURNAL_STAMPED = "journal:stamped"
+    CHALLENGE_ANSWERED = "challenge:answered"
     RESTITUTION_ATTESTED = "restitution:attested"
 
 

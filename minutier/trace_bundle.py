@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from minutier import canonical
 from minutier.errors import IntegrityFailureError
-from minutier.events import ENTRY_FORMAT, parse_time
+from minutier.events import ENTRY_FORMAT, Event, parse_time
 
 FORMAT = "minutier-trace/1"
 NIGHTLY, HEARTBEAT = "nightly", "heartbeat"
@@ -64,6 +64,16 @@ def count_events(entries: Sequence[bytes]) -> dict[str, int]:
             raise ValueError("an entry is not one of the journal")
         counted[value["event"]] += 1
     return dict(sorted(counted.items()))
+
+
+def documents_of(entries: Sequence[bytes]) -> dict[str, bool]:
+    """Give the documents whose life begins or ends in journal entries: True when committed, False when destroyed."""
+    found = {}
+    for entry in entries:
+        value = canonical.decode(entry)
+        if value["event"] in (Event.DEPOSIT_COMMITTED, Event.DEPOSIT_DESTROYING):
+            found[str(value["archive_id"])] = value["event"] == Event.DEPOSIT_COMMITTED
+    return found
 
 
 def encode_bundle(head: Head, entries: Sequence[bytes], sign: Callable[[bytes], bytes]) -> bytes:

@@ -57,7 +57,11 @@ def open_watch(home: Path, options: argparse.Namespace | None = None) -> Watch:
     deadlines = Deadlines()
     if options is not None:
         targets, escalated = tuple(map(check_target, options.notify)), tuple(map(check_target, options.escalate))
-        deadlines = Deadlines(timedelta(minutes=options.silence), time.fromisoformat(options.nightly))
+        deadlines = Deadlines(
+            timedelta(minutes=options.silence),
+            time.fromisoformat(options.nightly),
+            challenge=timedelta(minutes=options.challenge),
+        )
     watch = Watch(Register(home / "register.db"), _NAME, loaded, deadlines, targets, escalated)
     (home / "witness.vkey").write_text(watch.witness.vkey() + "\n", encoding="utf-8")
     return watch
@@ -82,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--escalate", action="append", default=[], metavar="TARGET", help="if nobody answers")
             command.add_argument("--silence", type=int, default=15, metavar="MINUTES")
             command.add_argument("--nightly", default="06:00", metavar="HH:MM", help="UTC")
+            command.add_argument("--challenge", type=int, default=60, metavar="MINUTES", help="0: ask for no document")
         if name in ("register", "evidence"):
             command.add_argument("archive")
         if name == "register":

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from minutier.errors import BadInputError
 from minutier.events import format_time
 from supervision.register import Alarm
-from supervision.watch import LATE, SILENT, Watch
+from supervision.watch import LATE, SILENT, UNANSWERED, Watch
 
 _SECONDS = 10
 _FIRST, _LONGEST = timedelta(minutes=1), timedelta(hours=1)
@@ -31,7 +31,16 @@ REMEDIES = {
         "Look at the run traces/nightly on the archive's Prefect pages, then `minutier ship --nightly`.",
         "Vérifier l’exécution traces/nightly sur les pages Prefect de l’archive, puis `minutier ship --nightly`.",
     ),
+    UNANSWERED: (
+        "Look at the stores of the archive: `minutier doctor`, `minutier store probe`, then `minutier ship`.",
+        "Vérifier les stockages de l’archive : `minutier doctor`, `minutier store probe`, puis `minutier ship`.",
+    ),
 }
+DOCUMENT = (
+    "A copy is gone or is not what it was. Keep both replicas as they are; `minutier check` it, then `minutier sweep`.",
+    "Une copie a disparu ou n’est plus la même. Laisser les deux réplicas en l’état ; `minutier check`, puis"
+    " `minutier sweep`.",
+)
 TAMPERING = (
     "The history that was told does not hold. Keep archive and host as they are, and have the journal examined.",
     "L’histoire racontée ne tient pas. Laisser l’archive et cette machine en l’état, et faire examiner le journal.",
@@ -40,7 +49,7 @@ TAMPERING = (
 
 def remedy(code: str) -> tuple[str, str]:
     """Give what to do about an alarm, in English and in French."""
-    return REMEDIES.get(code, TAMPERING)
+    return REMEDIES.get(code, DOCUMENT if code.startswith("CHALLENGE_") else TAMPERING)
 
 
 def check_target(target: str) -> str:

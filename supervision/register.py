@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +16,10 @@ from pathlib import Path
 from minutier.checkpoint import NoteKey, parse_vkey
 from minutier.errors import BadInputError
 from minutier.events import format_time, parse_time
+from minutier.trace_bundle import NIGHTLY, Bundle, documents_of
 from supervision.judge import Head
 
+_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS archive (
     name text PRIMARY KEY, vkey text NOT NULL, registered_at text NOT NULL, received_at text, nightly_at text,
@@ -32,6 +34,15 @@ CREATE INDEX IF NOT EXISTS bundle_digest ON bundle (archive, sha256);
 CREATE TABLE IF NOT EXISTS evidence (
     archive text NOT NULL, sha256 text NOT NULL, code text NOT NULL, received_at text NOT NULL, body blob NOT NULL,
     PRIMARY KEY (archive, sha256)
+);
+CREATE TABLE IF NOT EXISTS document (
+    archive text NOT NULL, archive_id text NOT NULL, gone integer NOT NULL, pinned text NOT NULL DEFAULT '',
+    PRIMARY KEY (archive, archive_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS challenge (
+    archive text NOT NULL, number integer NOT NULL, archive_id text NOT NULL, nonce text NOT NULL, at text NOT NULL,
+    until text NOT NULL, answered_at text, sha256 text NOT NULL DEFAULT '', copies integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (archive, number)
 );
 CREATE TABLE IF NOT EXISTS alarm (
     id integer PRIMARY KEY AUTOINCREMENT, archive text NOT NULL, code text NOT NULL, message text NOT NULL,
@@ -93,10 +104,29 @@ class Register:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.executescript(_SCHEMA)
+        self._know_documents()
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def _know_documents(self) -> None:
+        """Gather the documents from the bundles of a register that was made before it kept them."""
+        with self.transaction() as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version >= _VERSION:
+                return
+            for row in connection.execute("SELECT archive, body FROM bundle ORDER BY archive, number").fetchall():
+                self._keep_documents(connection, row["archive"], documents_of(bytes(row["body"]).split(b"\n")[2:-1]))
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+    @staticmethod
+    def _keep_documents(connection: sqlite3.Connection, archive: str, documents: Mapping[str, bool]) -> None:
+        connection.executemany(
+            "INSERT INTO document (archive, archive_id, gone) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET gone = max(gone, excluded.gone)",
+            [(archive, archive_id, not there) for archive_id, there in documents.items()],
+        )
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -162,7 +192,7 @@ class Register:
             ).fetchone()
         return (int(row["number"]), str(row["note"])) if row else None
 
-    def take(self, archive: str, head: Head, data: bytes, note: str, now: datetime, *, nightly: bool) -> None:
+    def take(self, archive: str, head: Head, bundle: Bundle, data: bytes, note: str, now: datetime) -> None:
         """Keep a bundle that was judged good, and move the head to it."""
         with self.transaction() as connection:
             connection.execute(
@@ -173,7 +203,8 @@ class Register:
                 "UPDATE archive SET number = ?, last = ?, chain = ?, sha256 = ?, at = ?, subtrees = ? WHERE name = ?",
                 (head.number, head.last, head.chain, head.sha256, head.at, b"".join(head.subtrees), archive),
             )
-            self._heard(connection, archive, now, nightly=nightly)
+            self._keep_documents(connection, archive, documents_of(bundle.entries))
+            self._heard(connection, archive, now, nightly=bundle.head.kind == NIGHTLY)
 
     def heard(self, archive: str, now: datetime) -> None:
         """Note that an archive sent a good bundle again."""

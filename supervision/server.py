@@ -1,4 +1,7 @@
-"""The HTTP door of the supervision: bundles in, status out. Deny by default: three paths, one of them takes a body."""
+"""The HTTP door of the supervision: bundles and answers in, status and challenges out.
+
+Deny by default: five paths, two of them take a body.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from minutier import challenge
 from minutier.errors import BadInputError, IntegrityFailureError
 from minutier.trace_bundle import MAX_BYTES
+from supervision.challenges import standing
 from supervision.notices import send_due
 from supervision.page import page, status
-from supervision.watch import Watch, look, receive
+from supervision.watch import Watch, look, receive, receive_answer
 
 _BUNDLES = re.compile(r"/v1/archives/([a-z0-9][a-z0-9-]{0,62})/bundles\Z")
+_CHALLENGE = re.compile(r"/v1/archives/([a-z0-9][a-z0-9-]{0,62})/challenge\Z")
+_ANSWERS = re.compile(r"/v1/archives/([a-z0-9][a-z0-9-]{0,62})/answers\Z")
 _TICK_SECONDS = 10.0
 _PATIENCE_SECONDS = 60
 
@@ -72,24 +79,31 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, page(self.server.watch), "text/html; charset=utf-8")
         elif self.path == "/v1/status":
             self._json(200, status(self.server.watch))
+        elif match := _CHALLENGE.match(self.path):
+            asked = standing(self.server.watch.register, match[1])
+            if asked is None:
+                self._answer(204, b"", "application/json")
+            else:
+                self._answer(200, challenge.encode_challenge(asked), "application/json")
         else:
             self._json(404, {"code": "NOT_FOUND", "message": "There is nothing here."})
 
     def do_POST(self) -> None:
-        """Take a bundle."""
-        match = _BUNDLES.match(self.path)
+        """Take a bundle, or an answer to a challenge."""
+        bundle, answer = _BUNDLES.match(self.path), _ANSWERS.match(self.path)
+        match, most = (bundle, MAX_BYTES) if bundle else (answer, challenge.MAX_BYTES)
         length = self.headers.get("Content-Length", "")
         if match is None or not length.isascii() or not length.isdigit():
             self._json(404, {"code": "NOT_FOUND", "message": "A bundle is sent to /v1/archives/NAME/bundles."})
-        elif int(length) > MAX_BYTES:
-            self._json(413, {"code": "TOO_LARGE", "message": f"A bundle has at most {MAX_BYTES} bytes."})
+        elif int(length) > most:
+            self._json(413, {"code": "TOO_LARGE", "message": f"It has at most {most} bytes."})
         else:
-            self._take(match[1], self.rfile.read(int(length)))
+            self._take(receive if bundle else receive_answer, match[1], self.rfile.read(int(length)))
 
-    def _take(self, name: str, data: bytes) -> None:
+    def _take(self, take: Callable[[Watch, str, bytes], bytes], name: str, data: bytes) -> None:
         try:
             with self.server.receiving:
-                self._answer(200, receive(self.server.watch, name, data), "application/json")
+                self._answer(200, take(self.server.watch, name, data), "application/json")
         except BadInputError as error:
             self._json(404, {"code": error.code, "message": error.message})
         except IntegrityFailureError as error:

@@ -13,22 +13,28 @@ from minutier import canonical
 from minutier.checkpoint import NoteKey, cosign
 from minutier.errors import BadInputError, IntegrityFailureError
 from minutier.trace_bundle import NIGHTLY
+from supervision import challenges
 from supervision.judge import judge
 from supervision.register import Archive, Register
 
-SILENT, LATE = "SILENT", "NIGHTLY_MISSED"
+SILENT, LATE, UNANSWERED = "SILENT", "NIGHTLY_MISSED", "CHALLENGE_LATE"
 WITNESS_KIND = 0x04
-_ANYBODYS = ("TRACE_FORMAT", "TRACE_SIGNATURE")
+_ANYBODYS = ("TRACE_FORMAT", "TRACE_SIGNATURE", "CHALLENGE_FORMAT", "CHALLENGE_SIGNATURE")
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """When silence is an alarm. `nightly` is the time (UTC) at which the nightly bundle is to have come."""
+    """When silence is an alarm. `nightly` is the time (UTC) at which the nightly bundle is to have come.
+
+    A document is challenged every `challenge` (zero: never), and the answer is to have come within `answer`.
+    """
 
     silence: timedelta = timedelta(minutes=15)
     nightly: time = time(6, 0)
     nightly_grace: timedelta = timedelta(minutes=30)
     escalation: timedelta = timedelta(minutes=30)
+    challenge: timedelta = timedelta(hours=1)
+    answer: timedelta = timedelta(minutes=45)
 
 
 @dataclass(frozen=True)
@@ -68,17 +74,46 @@ def receive(watch: Watch, name: str, data: bytes) -> bytes:
     try:
         head, bundle = judge(archive.head, data, archive.key, now)
     except IntegrityFailureError as error:
-        # What the archive did not sign proves nothing, and anybody could fill the disk with it.
-        if error.code not in _ANYBODYS:
-            watch.register.keep_evidence(name, sha256, error.code, data, now)
-        watch.register.open_alarm(name, error.code, error.message, now, watch.targets)
+        _refuse(watch, name, data, error, now)
         raise
     note = cosign(bundle.head.checkpoint.encode(), watch.witness, watch.key.sign, now).decode()
-    watch.register.take(name, head, data, note, now, nightly=bundle.head.kind == NIGHTLY)
+    watch.register.take(name, head, bundle, data, note, now)
     watch.register.close_alarm(name, SILENT, now)
+    challenges.withdraw_gone(watch.register, name, now)
+    _close_late_challenge(watch, name, now)
     if bundle.head.kind == NIGHTLY:
         watch.register.close_alarm(name, LATE, now)
     return _acknowledgement(head.number, sha256, note)
+
+
+def receive_answer(watch: Watch, name: str, data: bytes) -> bytes:
+    """Judge the answer to a challenge; gives what the archive is told. One that does not hold is an alarm at once.
+
+    Raises BadInputError (`UNKNOWN_ARCHIVE`, `NOT_ASKED`), IntegrityFailureError (`CHALLENGE_…`).
+    """
+    archive, now = watch.register.archive(name), watch.clock()
+    if archive is None:
+        raise BadInputError("UNKNOWN_ARCHIVE", f"No archive {name} is watched here.", remedy="Register it first.")
+    try:
+        number = challenges.receive_answer(watch.register, archive, data, now)
+    except IntegrityFailureError as error:
+        _refuse(watch, name, data, error, now)
+        raise
+    finally:
+        _close_late_challenge(watch, name, now)
+    return canonical.encode({"number": number})
+
+
+def _refuse(watch: Watch, name: str, data: bytes, error: IntegrityFailureError, now: datetime) -> None:
+    # What the archive did not sign proves nothing, and anybody could fill the disk with it.
+    if error.code not in _ANYBODYS:
+        watch.register.keep_evidence(name, hashlib.sha256(data).hexdigest(), error.code, data, now)
+    watch.register.open_alarm(name, error.code, error.message, now, watch.targets)
+
+
+def _close_late_challenge(watch: Watch, name: str, now: datetime) -> None:
+    if challenges.standing(watch.register, name) is None:
+        watch.register.close_alarm(name, UNANSWERED, now)
 
 
 def _acknowledgement(number: int, sha256: str, note: str) -> bytes:
@@ -86,7 +121,7 @@ def _acknowledgement(number: int, sha256: str, note: str) -> bytes:
 
 
 def look(watch: Watch) -> None:
-    """Open alarms for archives that are silent or late, and tell further people of those that nobody acknowledged."""
+    """Open alarms for archives that are silent or late, ask for a document, escalate what nobody acknowledged."""
     now = watch.clock()
     for archive in watch.register.archives():
         heard = archive.received_at or archive.registered_at
@@ -98,10 +133,22 @@ def look(watch: Watch) -> None:
         if (due := _missed_night(watch, archive, now)) is not None:
             message = f"The nightly bundle of {due:%Y-%m-%d %H:%M} UTC did not come."
             watch.register.open_alarm(archive.name, LATE, message, now, watch.targets)
+        _challenge(watch, archive, now)
     for alarm in watch.register.alarms(standing=True):
         waiting = alarm.acknowledged_at is None and alarm.escalated_at is None
         if waiting and now - alarm.opened_at > watch.deadlines.escalation:
             watch.register.escalate(alarm.id, watch.escalated, now)
+
+
+def _challenge(watch: Watch, archive: Archive, now: datetime) -> None:
+    """Ask for a document now and then, and alarm when no answer comes; a silent archive is not asked."""
+    register, deadlines = watch.register, watch.deadlines
+    if (late := challenges.overdue(register, archive.name, now)) is not None:
+        message = f"Challenge {late.number}, about document {late.archive_id}, was not answered."
+        register.open_alarm(archive.name, UNANSWERED, message, now, watch.targets)
+    heard = archive.received_at is not None and now - archive.received_at <= deadlines.silence
+    if deadlines.challenge and heard:
+        challenges.draw(register, archive.name, deadlines.challenge, deadlines.answer, now)
 
 
 def _missed_night(watch: Watch, archive: Archive, now: datetime) -> datetime | None:

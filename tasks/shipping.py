@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from minutier.errors import ServiceUnavailableError
 from storage.bootstrap import current_archive
+from storage.challenges import meet_challenge
 from storage.journal_stamps import JournalStamp, stamp_journal
 from storage.traces import Answer, Shipped, load_witness, ship
 from tasks.prefect_step import may_pass_later
@@ -26,8 +27,19 @@ class HttpWire:
 
     def send(self, data: bytes) -> Answer:
         """Post one bundle. ServiceUnavailableError (`SUPERVISION_DOWN`) when there is no answer, or one too long."""
+        return self._exchange("POST", "bundles", data)
+
+    def challenge(self) -> Answer:
+        """Ask for the challenge that stands: status 204 when there is none. Errors as `send`."""
+        return self._exchange("GET", "challenge", None)
+
+    def reply(self, data: bytes) -> Answer:
+        """Post the answer to a challenge. Errors as `send`."""
+        return self._exchange("POST", "answers", data)
+
+    def _exchange(self, method: str, path: str, data: bytes | None) -> Answer:
         try:
-            with httpx.stream("POST", f"{self.url.rstrip('/')}/bundles", content=data, timeout=_SECONDS) as answer:
+            with httpx.stream(method, f"{self.url.rstrip('/')}/{path}", content=data, timeout=_SECONDS) as answer:
                 body = b""
                 for part in answer.iter_bytes():
                     body += part
@@ -72,8 +84,21 @@ def ship_traces(kind: str) -> Shipped:
     return ship(archive, HttpWire(archive.settings.supervision_url or ""), witness, kind)
 
 
+@task(
+    name="answer the challenge",
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=may_pass_later,
+    persist_result=False,
+)
+def answer_supervision() -> bool:
+    """Answer the challenge of the supervision, if one stands; says whether there was one."""
+    archive = current_archive()
+    return meet_challenge(archive, HttpWire(archive.settings.supervision_url or "")) is not None
+
+
 @task(name="publish the report", persist_result=False)
-def publish_shipping(report: Shipped) -> None:
+def publish_shipping(report: Shipped, *, challenged: bool) -> None:
     """Publish what was shipped, and until where the supervision holds the journal."""
     cosigned = f"{report.cosigned_at:%Y-%m-%d %H:%M:%S} UTC" if report.cosigned_at else "–"
     rows = (
@@ -82,5 +107,8 @@ def publish_shipping(report: Shipped) -> None:
         ("the supervision holds up to", report.last),
     )
     lines = ["| what | figure |", "|---|---:|", *(f"| {name} | {figure} |" for name, figure in rows)]
-    lines.append(f"| cosigned | {cosigned} |")
+    lines += [
+        f"| cosigned | {cosigned} |",
+        f"| a document was asked for, and shown | {'yes' if challenged else 'no'} |",
+    ]
     create_markdown_artifact(key="traces", markdown="\n".join(lines), description="Legal traces")

@@ -1,4 +1,4 @@
-"""Trace bundles as anybody may send them, and as an archive that signs anything might."""
+"""Trace bundles, challenges and answers as anybody may send them, and as an archive that signs anything might."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from minutier import merkle
+from minutier import canonical, merkle
+from minutier.challenge import decode_answer, decode_challenge, encode_challenge
 from minutier.checkpoint import NoteKey, verify_checkpoint
 from minutier.errors import IntegrityFailureError
 from minutier.trace_bundle import decode_bundle
@@ -24,6 +25,12 @@ def check(data: bytes) -> None:
         decode_bundle(data, KEY.public_key())
     head, _, rest = data.partition(b"\n")
     signed = head + b"\n" + base64.b64encode(KEY.sign(head)) + b"\n" + rest.partition(b"\n")[2]
+    with suppress(IntegrityFailureError):
+        answer = decode_answer(signed, KEY.public_key())
+        assert all(each.gone == (not each.answer) for each in answer.copies)
+    with suppress(ValueError):
+        challenge = decode_challenge(head)
+        assert encode_challenge(challenge) == canonical.encode(canonical.decode(head)) == head
     with suppress(IntegrityFailureError):
         after, bundle = judge(Head(), signed, NOTE_KEY, NOW)
         # What is taken is what its checkpoint was signed over, to the last entry.
