@@ -113,3 +113,26 @@ def drill(
         raise failure(state)
     show(report, table(("what", "found"), list(report.items())))
     return 0 if report["verdict"] == "green" else 1
+
+
+@app.command("rehearse-exit")
+def rehearse_exit(
+    documents: Annotated[int, typer.Option(help="documents to let leave, taken at random", min=1, max=10_000)] = 20,
+) -> int:
+    """Let some documents leave in a bag, verify them, and take them in again in an empty archive aside."""
+    from deployments.commands_documents import failure
+
+    with running_archive() as archive:
+        from flows.leaving import rehearse_leaving
+        from tasks.leaving import last_exit
+
+        before = last_exit(archive.settings.home)
+        say("exit rehearsal: at work")
+        state = rehearse_leaving(documents, return_state=True)
+        report = last_exit(archive.settings.home)
+    if report is None or report == before:
+        raise failure(state)
+    bad = report.pop("bad")
+    words = [table(("what", "found"), list(report.items())), *(f"- {each}" for each in bad)]
+    show(report | {"bad": bad}, "\n".join(words))
+    return 1 if report["verdict"] == "red" else 0

@@ -16,6 +16,7 @@ from flows.deposit import deposit_documents
 from flows.drill import rehearse
 from flows.intake import take_feed
 from flows.integrity import sweep_archive
+from flows.leaving import rehearse_leaving
 from flows.purge import destroy_approved, review_due
 from flows.renewal import renew_evidence
 from flows.resume import resume_waiting
@@ -90,6 +91,10 @@ DEFINITIONS = (
     Definition(
         rehearse, "weekly", "Restores the last backup aside, and compares it with life.",
         "0 4 * * 6", 1, ("backup", "drill"), parameters={"documents": 20},
+    ),
+    Definition(
+        rehearse_leaving, "monthly", "Lets some documents leave in a bag, and takes them in again in an empty archive.",
+        "30 4 2 * *", 1, ("restitution", "drill"), parameters={"documents": 20},
     ),
     Definition(
         review_due, "monthly", "Ends destructions that had begun, and counts what may go now; destroys nothing else.",

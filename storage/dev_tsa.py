@@ -10,6 +10,7 @@ import argparse
 import secrets
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,12 +26,36 @@ from minutier.errors import BadInputError, MinutierError
 from minutier.timestamp import TST_INFO
 from storage.dev_ca import create_development_ca
 from storage.dev_crl import CRL_PATH, current_list
+from storage.tsa import TimestampAuthorities
 
 # 2.999 is the arc of examples (ITU-T X.660): nobody contracts for this policy.
 DEVELOPMENT_POLICY = "2.999.3161"
 _MAX_REQUEST = 4096
 _GRANTED, _REJECTED = 0, 2
 _BAD_ALGORITHM, _BAD_REQUEST, _BAD_FORMAT, _UNKNOWN_POLICY = 0, 2, 5, 15
+
+
+@dataclass(frozen=True)
+class AuthorityInProcess(TimestampAuthorities):
+    """The client of an archive, whose authority answers in this process: no port, no network."""
+
+    answer: Callable[[bytes], bytes] = field(default=lambda request: request)
+
+    def _ask(self, url: str, request: bytes) -> bytes:
+        return self.answer(request)
+
+
+def authority_in_process(
+    home: Path, roots: tuple[x509.Certificate, ...], clock: Callable[[], datetime]
+) -> AuthorityInProcess:
+    """Give the development authority of a home, by the time of `clock`; tokens are judged under `roots`."""
+    authority = create_development_ca(home, clock())
+    key, chain = load_tsa_key(authority.tsa_key), load_pem(authority.tsa_certificate.read_bytes())
+    return AuthorityInProcess(
+        urls=("http://in-process.invalid/",),
+        roots=roots,
+        answer=lambda request: issue_token(request, key, chain, clock(), secrets.randbits(63) + 1),
+    )
 
 
 def issue_token(

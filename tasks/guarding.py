@@ -1,4 +1,4 @@
-"""Steps: back up the embedded database, rehearse its restore, and show what was found."""
+"""Steps: back up the embedded database, rehearse its restore and the exit, and show what was found."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from storage.bootstrap import current_archive
 from tasks.backups import BackupReport, back_up
 from tasks.drill import DrillReport, drill
+from tasks.leaving import ExitReport, rehearse_exit
 from tasks.prefect_step import may_pass_later
 
 
@@ -45,3 +46,24 @@ def publish_drill(report: DrillReport) -> None:
     rows = [f"| {name} | {figures[name]} |" for name in figures if name != "trouble"]
     lines = [f"## {words[report.verdict]}", "", report.trouble, "", "| what | figure |", "|---|---:|", *rows]
     create_markdown_artifact(key="restore-drill", markdown="\n".join(lines), description="Restore drill")
+
+
+@task(name="let documents leave and come in elsewhere", timeout_seconds=3 * 3600, persist_result=False)
+def leave_and_come_in(documents: int) -> ExitReport:
+    """Restitute some documents, verify them as a stranger would, and take them in again in an empty archive."""
+    return rehearse_exit(current_archive(), documents=documents)
+
+
+@task(name="publish the exit rehearsal", persist_result=False)
+def publish_exit(report: ExitReport) -> None:
+    """Publish what an exit rehearsal found, in words and figures; documents are named by their numbers alone."""
+    words = {
+        "green": "The archive can be left: what went out came in elsewhere, bit for bit, and its proofs hold.",
+        "red": "ALARM: what left the archive does not hold. Act now.",
+        "empty": "There is no archived document yet.",
+    }
+    figures = report.as_dict() | {"bad": len(report.bad)}
+    rows = [f"| {name} | {figure} |" for name, figure in figures.items()]
+    lines = [f"## {words[report.verdict]}", "", "| what | figure |", "|---|---:|", *rows, ""]
+    lines += [f"- {each}" for each in report.bad]
+    create_markdown_artifact(key="exit-rehearsal", markdown="\n".join(lines), description="Exit rehearsal")

@@ -18,29 +18,27 @@ from storage.archive import Archive
 from storage.bootstrap import open_archive, require_probed
 from storage.catalogue import Deposit
 from storage.dev_ca import create_development_ca
-from storage.dev_tsa import issue_token, load_tsa_key
+from storage.dev_tsa import AuthorityInProcess, issue_token, load_tsa_key
 from storage.memory import Call, Fault, ManualClock, MemoryStore
 from storage.ports import ObjectStore
 from storage.reception import Delivery, current, receive
 from storage.sealing import seal_deposit, stamp_batch
 from storage.settings import load_settings
-from storage.tsa import TimestampAuthorities
 
 SCREENING = {"media_type": "application/pdf", "format": "PDF", "antivirus": "none-configured", "flags": [], "pages": 1}
 RENDITION = {"verdict": "not_checked", "rung": "original-only", "reason": "NO_CONVERTER"}
 
 
 @dataclass(frozen=True)
-class LocalTsa(TimestampAuthorities):
-    """The client of the archive, whose authority answers in this process. `down` breaks it."""
+class LocalTsa(AuthorityInProcess):
+    """An authority in this process that can be broken: `down` does it."""
 
-    answer: Callable[[bytes], bytes] = field(default=lambda request: request)
     down: list[bool] = field(default_factory=list)
 
     def _ask(self, url: str, request: bytes) -> bytes:
         if self.down:
             raise httpx.ConnectError(f"{url} is down")
-        return self.answer(request)
+        return super()._ask(url, request)
 
 
 @dataclass
