@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         ("register", "watch an archive, by its journal key"),
         ("status", "say what stands now"),
         ("acknowledge", "say that an alarm was seen"),
+        ("close", "end an alarm that does not end by itself, and say why"),
         ("evidence", "write the refused bundles of an archive to a directory"),
     ):
         command = commands.add_parser(name, help=words)
@@ -93,9 +94,11 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--key", type=Path, required=True, help="journal.vkey of the archive")
         if name == "evidence":
             command.add_argument("-o", "--output", type=Path, required=True)
-        if name == "acknowledge":
+        if name in ("acknowledge", "close"):
             command.add_argument("alarm", type=int)
             command.add_argument("--by", default="")
+        if name == "close":
+            command.add_argument("--reason", required=True, help="what was found, and done")
     return parser
 
 
@@ -135,6 +138,19 @@ def _acknowledge(options: argparse.Namespace) -> int:
     return 0
 
 
+def _close(options: argparse.Namespace) -> int:
+    watch, reason = open_watch(options.home), options.reason.strip()
+    if not reason:
+        raise BadInputError("REASON_NEEDED", "An alarm is closed for a reason.", remedy="Give --reason TEXT.")
+    by = options.by or getpass.getuser()
+    if not watch.register.close_by_hand(options.alarm, by, reason, datetime.now(UTC)):
+        raise BadInputError(
+            "UNKNOWN_ALARM", f"No alarm {options.alarm} stands.", remedy="`status` lists those that do."
+        )
+    print(f"alarm {options.alarm}: closed by {by}")
+    return 0
+
+
 def _evidence(options: argparse.Namespace) -> int:
     if not options.output.is_dir():
         raise BadInputError("BAD_OUTPUT", f"There is no directory {options.output}.", remedy="Make it first.")
@@ -150,6 +166,7 @@ _COMMANDS = {
     "register": _register,
     "status": _status,
     "acknowledge": _acknowledge,
+    "close": _close,
     "evidence": _evidence,
 }
 

@@ -19,7 +19,7 @@ from minutier.events import format_time, parse_time
 from minutier.trace_bundle import NIGHTLY, Bundle, documents_of
 from supervision.judge import Head
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS archive (
     name text PRIMARY KEY, vkey text NOT NULL, registered_at text NOT NULL, received_at text, nightly_at text,
@@ -46,7 +46,8 @@ CREATE TABLE IF NOT EXISTS challenge (
 );
 CREATE TABLE IF NOT EXISTS alarm (
     id integer PRIMARY KEY AUTOINCREMENT, archive text NOT NULL, code text NOT NULL, message text NOT NULL,
-    opened_at text NOT NULL, acknowledged_at text, acknowledged_by text, closed_at text, escalated_at text
+    opened_at text NOT NULL, acknowledged_at text, acknowledged_by text, closed_at text, escalated_at text,
+    closed_by text, closed_because text
 );
 CREATE TABLE IF NOT EXISTS notice (
     id integer PRIMARY KEY AUTOINCREMENT, alarm integer NOT NULL REFERENCES alarm, target text NOT NULL,
@@ -70,7 +71,10 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One alarm. `closed_at` is set when its cause is gone; what tells of tampering never closes by itself."""
+    """One alarm. `closed_at` is set when its cause is gone; what tells of tampering is closed by a person alone.
+
+    `closed_by` and `closed_because` are empty where the cause went away.
+    """
 
     id: int
     archive: str
@@ -81,6 +85,8 @@ class Alarm:
     acknowledged_by: str
     closed_at: datetime | None
     escalated_at: datetime | None
+    closed_by: str = ""
+    closed_because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +110,24 @@ class Register:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.executescript(_SCHEMA)
-        self._know_documents()
+        self._bring_up_to_date()
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
-    def _know_documents(self) -> None:
-        """Gather the documents from the bundles of a register that was made before it kept them."""
+    def _bring_up_to_date(self) -> None:
+        """Give a register that was made before it kept documents and closed alarms what it lacks."""
         with self.transaction() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version >= _VERSION:
-                return
-            for row in connection.execute("SELECT archive, body FROM bundle ORDER BY archive, number").fetchall():
-                self._keep_documents(connection, row["archive"], documents_of(bytes(row["body"]).split(b"\n")[2:-1]))
+            if version < 1:
+                for row in connection.execute("SELECT archive, body FROM bundle ORDER BY archive, number").fetchall():
+                    entries = bytes(row["body"]).split(b"\n")[2:-1]
+                    self._keep_documents(connection, row["archive"], documents_of(entries))
+            known = {row["name"] for row in connection.execute("PRAGMA table_info(alarm)")}
+            for column in ("closed_by", "closed_because"):
+                if column not in known:
+                    connection.execute(f"ALTER TABLE alarm ADD COLUMN {column} text")
             connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     @staticmethod
@@ -270,6 +280,17 @@ class Register:
                 (format_time(now), archive, code),
             )
 
+    def close_by_hand(self, alarm: int, by: str, because: str, now: datetime) -> bool:
+        """Close an alarm that does not close by itself; False when there is none of this number that stands."""
+        with self.transaction() as connection:
+            done = connection.execute(
+                "UPDATE alarm SET closed_at = ?, closed_by = ?, closed_because = ?,"
+                " acknowledged_at = coalesce(acknowledged_at, ?), acknowledged_by = coalesce(acknowledged_by, ?)"
+                " WHERE id = ? AND closed_at IS NULL",
+                (format_time(now), by, because, format_time(now), by, alarm),
+            )
+            return done.rowcount == 1
+
     def acknowledge(self, alarm: int, by: str, now: datetime) -> bool:
         """Note who saw an alarm; False when there is none of this number. It stays open until its cause is gone."""
         with self.transaction() as connection:
@@ -345,4 +366,6 @@ def _alarm(row: sqlite3.Row) -> Alarm:
         row["acknowledged_by"] or "",
         _time(row["closed_at"]),
         _time(row["escalated_at"]),
+        row["closed_by"] or "",
+        row["closed_because"] or "",
     )

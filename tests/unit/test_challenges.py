@@ -270,7 +270,12 @@ def test_a_register_from_before_challenges_learns_its_documents(asked, tmp_path)
     watch.register.close()
     shutil.copy(tmp_path / "register.db", tmp_path / "old.db")
     with sqlite3.connect(tmp_path / "old.db") as connection:
-        for sentence in ("DROP TABLE document", "DROP TABLE challenge", "PRAGMA user_version = 0"):
+        for sentence in (
+            "DROP TABLE document",
+            "DROP TABLE challenge",
+            "ALTER TABLE alarm DROP COLUMN closed_by",
+            "PRAGMA user_version = 0",
+        ):
             connection.execute(sentence)
     connection.close()
     register = Register(tmp_path / "old.db")

@@ -527,6 +527,11 @@ def test_the_command_registers_tells_and_acknowledges(tmp_path, capsys):
     assert main(["status", "--home", str(home)]) == 1
     assert main(["acknowledge", "1", "--by", "me", "--home", str(home)]) == 0
     assert main(["acknowledge", "9", "--home", str(home)]) == 2
+    assert main(["close", "1", "--home", str(home), "--reason", "  "]) == 2
+    assert main(["close", "1", "--home", str(home), "--by", "me", "--reason", "the host was off"]) == 0
+    assert main(["close", "1", "--home", str(home), "--by", "me", "--reason", "again"]) == 2
+    (closed,) = Register(home / "register.db").alarms()
+    assert (closed.closed_by, closed.closed_because, closed.closed_at is not None) == ("me", "the host was off", True)
     assert main(["evidence", "archive", "--home", str(home), "-o", str(tmp_path)]) == 0
     assert main(["evidence", "archive", "--home", str(home), "-o", str(tmp_path / "none")]) == 2
 
