@@ -123,7 +123,8 @@ def _end_of_life(archive: Archive, report: DemoReport, home: Path, say: Callable
     for sentence, ok, detail in (
         demo_life.show_hold(archive, archived[0], say),
         demo_life.show_restitution(archive, archived[:3], home / "restitution", say),
-        demo_life.show_supervision(archive, home / "supervision", say),
+        demo_life.show_purge(archive, home / "purge", say),
+        *demo_life.show_supervision(archive, home / "supervision", say),
     ):
         report.checks.append(Check(sentence, ok, detail))
 
