@@ -65,6 +65,24 @@ def run_sweep(archive: Any, budget: timedelta, *, coherence: bool = True) -> tup
 
 
 @app.command()
+def morning() -> int:
+    """Say in one page whether the night left everything as it must be."""
+    from deployments.commands_documents import failure
+
+    with running_archive() as archive:
+        from flows.morning import report_morning
+        from tasks.morning import as_text, last_morning
+
+        before = last_morning(archive.settings.home)
+        state = report_morning(return_state=True)
+        report = last_morning(archive.settings.home)
+    if report is None or report == before or (report.verdict != "red" and not state.is_completed()):
+        raise failure(state)
+    show(report.as_dict(), as_text(report))
+    return 1 if report.verdict == "red" else 0
+
+
+@app.command()
 def renew(
     margin: Annotated[int, typer.Option(help="days before the end at which to renew", min=1, max=36500)] = 180,
 ) -> None:

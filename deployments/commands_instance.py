@@ -27,10 +27,12 @@ def start(chosen: Settings) -> list[Any]:
 
     found = instance.up(chosen, say)
     with running_archive() as archive:
-        from deployments.definitions import apply
+        from deployments import automations, definitions
 
-        for name in apply(chosen):
+        for name in definitions.apply(chosen):
             say(f"deployed {name}")
+        for name in automations.apply(chosen):
+            say(f"automation {name}")
         _try_the_locks(archive)
     return found
 

@@ -17,6 +17,7 @@ from flows.drill import rehearse
 from flows.intake import take_feed
 from flows.integrity import sweep_archive
 from flows.leaving import rehearse_leaving
+from flows.morning import report_morning
 from flows.purge import destroy_approved, review_due
 from flows.renewal import renew_evidence
 from flows.resume import resume_waiting
@@ -75,6 +76,10 @@ DEFINITIONS = (
     Definition(
         ship_journal, "nightly", "Ships the journal of the day to the supervision.",
         "30 3 * * *", 1, ("traces",), parameters={"kind": "nightly"},
+    ),
+    Definition(
+        report_morning, "daily", "Says in one page whether the night left everything as it must be; mails it.",
+        "45 6 * * *", 1, ("report",),
     ),
     Definition(
         recognise_texts, "evening", "Reads scanned documents by machine, once they are archived.",

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -27,7 +28,7 @@ LISTS = ("replicas", "replica_credentials", "tsa_urls", "crls", "revocation_host
 _HTTP = ("http://", "https://")
 FILES = (
     "prefect_auth_file", "seal_certificate", "seal_key", "seal_passphrase_file", "seal_pkcs11_module", "seal_pin_file",
-    "backup_dir", "supervision_key", "inbox_credentials",
+    "backup_dir", "supervision_key", "inbox_credentials", "alert_webhook_file",
 )  # fmt: skip
 _DEVICE = ("seal_pkcs11_module", "seal_pkcs11_token", "seal_pkcs11_label", "seal_pin_file")
 REPLICA = re.compile(r"dir:.+|s3\+https?://[^/\s@]+/[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -68,6 +69,10 @@ class Settings(BaseModel):
     """Where legal traces go: the supervision's address, `/v1/archives/NAME` at the end."""
     supervision_key: Path | None = None
     """File of the key that the supervision cosigns with, its `witness.vkey`."""
+    report_mail: str | None = None
+    """Where the report of the morning goes: `smtp://HOST:PORT/TO@ADDRESS`, a relay that takes mail from here."""
+    alert_webhook_file: Path | None = None
+    """File with the address that Prefect calls when a run failed, is late, or did not come; it may hold a secret."""
     prefect_api_url: str | None = None
     prefect_auth_file: Path | None = None
     """File with the `user:password` of the Prefect API; None leaves that API open on the loopback interface."""
@@ -153,6 +158,15 @@ class Settings(BaseModel):
         for url in (value,) if isinstance(value, str) else value or ():
             if not url.startswith(_HTTP):
                 raise ValueError(f"{url!r} must start with http:// or https://")
+        return value
+
+    @field_validator("report_mail")
+    @classmethod
+    def _mail(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme != "smtp" or not parts.hostname or "@" not in unquote(parts.path):
+                raise ValueError(f"{value!r} is not smtp://HOST:PORT/TO@ADDRESS")
         return value
 
     @field_validator("escrow_recipient", "backup_recipient")

@@ -16,12 +16,14 @@ import psycopg
 import pytest
 
 from deployments import doctor, instance, processes, state, supervisor
+from deployments.automations import EXPECTED, PREFIX
 from deployments.definitions import DEFINITIONS
 from deployments.processes import wait_until
 from minutier.errors import IntegrityFailureError, ServiceUnavailableError
 from storage.dev_ca import create_development_ca
 from storage.settings import Settings, load_settings
 from tests.support.disks import room_for
+from tests.unit.test_supervision import hook_sink
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(300)]
 
@@ -139,6 +141,32 @@ def test_deployments_applied_twice_change_nothing(settings):
         changed = {field: (value, after[field]) for field, value in kept.items() if after[field] != value}
         assert changed == {}, name
     assert set(second) == set(first)
+
+
+def automations(settings):
+    url = instance.prefect_api_url(settings)
+    found = httpx.post(f"{url}/automations/filter", json={}).raise_for_status().json()
+    return {each["name"]: {name: value for name, value in each.items() if name not in MOVING} for each in found}
+
+
+def test_a_run_that_fails_is_told_and_automations_applied_twice_change_nothing(settings):
+    assert list(automations(settings)) == [f"{PREFIX}a run whose process died"]
+    with hook_sink() as (hook, told):
+        (settings.home / "hook").write_text(f"{hook}\n")
+        (settings.home / "minutier.toml").write_text('alert_webhook_file = "hook"\n')
+        assert say(settings.home, "up")[0] == 0
+        first = automations(settings)
+        assert len(first) == 3 + len(EXPECTED)
+        assert say(settings.home, "up")[0] == 0
+        assert automations(settings) == first
+        # A new instance has had no night: its morning is red, and a red run failed.
+        code, report = say(settings.home, "morning")
+        assert (code, report["verdict"]) == (1, "red")
+        assert wait_until(lambda: told, 60)
+    assert told[0]["automation"] == f"{PREFIX}a run failed"
+    (settings.home / "minutier.toml").unlink()
+    assert say(settings.home, "up")[0] == 0
+    assert list(automations(settings)) == [f"{PREFIX}a run whose process died"]
 
 
 def test_no_address_holds_a_password(settings):
