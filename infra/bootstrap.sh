@@ -138,6 +138,16 @@ sync_environment() {
     }
 }
 
+# The schemas of SEDA, as a package of another archive brings them: its files alone, pinned, none of its code is run.
+fetch_schemas() {
+    local target=$CACHE/seda-2.4.1
+    [ ! -d "$target" ] || return 0
+    rm -rf "$target.unfinished"
+    "$1" pip install --quiet --no-deps --require-hashes --target "$target.unfinished" \
+        -r tests/independent/seda/requirements.txt
+    mv "$target.unfinished" "$target"
+}
+
 case $mode in
 run | test) ;;
 uv)
@@ -157,6 +167,8 @@ if [ "$mode" = test ]; then
     PATH=$PATH:$(dirname "$uv") infra/minio.sh >/dev/null
     say "independent verifiers for the tests"
     infra/verifiers.sh >/dev/null
+    say "published schemas of SEDA for the tests"
+    fetch_schemas "$uv"
 fi
 say "ready"
 if ! command -v uv >/dev/null; then

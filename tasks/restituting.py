@@ -18,6 +18,7 @@ from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.files import write_durably
 from storage.restitution import attest, give_document
+from tasks import dip
 from tasks.bag import PAYLOAD, read_bag, write_bag
 
 ATTESTATION = "restitution.json"
@@ -35,7 +36,8 @@ Ce dossier est un « sac » BagIt (RFC 8493). Il contient, pour chaque document,
   metadata.json    ce que l'archive sait de lui.
 Si le client détient les clés : fichiers .age chiffrés et leur clé document.key.age. Pour les ouvrir :
   age --decrypt -i IDENTITÉ document.key.age > cle.txt ; age --decrypt -i cle.txt original.age > document
-data/index.csv donne la liste. restitution.json et son scellement .p7s attestent ce qui a été remis.
+data/index.csv donne la liste, data/manifest.xml la même description en SEDA 2.3.
+restitution.json et son scellement .p7s attestent ce qui a été remis.
 Vérifier le sac :  sha256sum --check manifest-sha256.txt
 
 This directory is a BagIt bag (RFC 8493). For each document, in data/documents/NUMBER/:
@@ -45,7 +47,8 @@ This directory is a BagIt bag (RFC 8493). For each document, in data/documents/N
   metadata.json    what the archive knows of it.
 Where the client holds the keys: encrypted .age files and their key document.key.age. To open them:
   age --decrypt -i IDENTITY document.key.age > key.txt ; age --decrypt -i key.txt original.age > document
-data/index.csv is the list. restitution.json and its seal .p7s attest what was given.
+data/index.csv is the list, data/manifest.xml describes the same in SEDA 2.3.
+restitution.json and its seal .p7s attest what was given.
 Check the bag:  sha256sum --check manifest-sha256.txt
 """
 
@@ -102,6 +105,7 @@ def restitute(
     progress(len(deposits), len(deposits))
     write_durably(folder / PAYLOAD / "index.csv", _index(state, folder), mode=0o644)
     act = attest(archive, state.given, [deposit for deposit, _ in state.missing], to, known)
+    write_durably(folder / PAYLOAD / dip.NAME, dip.describe(act, state.given, folder / PAYLOAD), mode=0o644)
     size, count = write_bag(folder, _info(act, len(state.given)), _tags(act))
     read_bag(folder)
     return Restitution(
