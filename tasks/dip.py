@@ -73,7 +73,11 @@ def _data_objects(package: Tree.Element, number: int, deposit: Deposit, payload:
             size, digest = _measured(path)
             _text(item, "MessageDigest", digest, algorithm="SHA-256")
             _text(item, "Size", str(size))
-            _text(Tree.SubElement(item, "FormatIdentification"), "MimeType", kind)
+            identified = Tree.SubElement(item, "FormatIdentification")
+            _text(identified, "MimeType", kind)
+            puid = str((deposit.screening or {}).get("puid") or "")
+            if path.parent.name == "original" and puid and " " not in puid:
+                _text(identified, "FormatId", puid)
             _text(Tree.SubElement(item, "FileInfo"), "Filename", path.name)
     return ids
 

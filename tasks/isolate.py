@@ -342,6 +342,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever an engine prints must not mix with the answers
     importlib.import_module("tasks.inspection").warm()
     importlib.import_module("tasks.pdfa").warm()
+    importlib.import_module("tasks.pronom").warm()
     gc.collect()
     gc.freeze()  # fewer pages copied after each fork
     # A child ends soon, with all its memory: collecting as often as Python usually does only costs time.

@@ -14,7 +14,7 @@ from typing import Any
 
 from minutier.errors import RefusedDocumentError, ServiceUnavailableError
 from tasks import clamd as antivirus
-from tasks import formats, pdf_bytes
+from tasks import formats, pdf_bytes, pronom
 from tasks.formats import Format
 from tasks.isolate import IsolationFaultError, run_isolated
 from tasks.limits import Limits
@@ -30,6 +30,7 @@ _PACKAGES = (formats.DOCX, formats.ODT)
 class ScreenReport:
     """What screening found in an accepted document.
 
+    `puid` is its PRONOM identifier, several with blanks between where FIDO cannot tell, "" where it knows none.
     `antivirus` is "none-configured" or "clamav <engine>/<signatures>". `flags` are among signed, javascript,
     attachments, encrypted-owner (usage restrictions only), xfa, macros. `pages` is 0 for formats without pages.
     """
@@ -40,6 +41,7 @@ class ScreenReport:
     flags: tuple[str, ...]
     pages: int
     size: int
+    puid: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Give the report as strings, integers and lists, ready for the manifest."""
@@ -50,6 +52,7 @@ class ScreenReport:
             "flags": list(self.flags),
             "pages": self.pages,
             "size": self.size,
+            "puid": self.puid,
         }
 
 
@@ -137,6 +140,7 @@ def screen(path: Path, name: str, limits: Limits, clamd: str | None) -> ScreenRe
         flags=tuple(facts["flags"]),
         pages=int(facts["pages"]),
         size=size,
+        puid=_puid(path, found, limits),
     )
 
 
@@ -182,6 +186,23 @@ def _inspect(path: Path, found: Format, limits: Limits, clamd: str | None) -> di
             if hidden:
                 raise refusal("MALWARE", f"{hidden} inside the document")
     return facts
+
+
+def _puid(path: Path, found: Format, limits: Limits) -> str:
+    """Ask for the PRONOM identifier; a document on which FIDO stumbles has none, and is no worse for it."""
+    if (known := pronom.known_without_reading(found)) is not None:
+        return known
+    try:
+        puid: str = run_isolated(
+            "tasks.pronom:identify",
+            {"path": str(path.resolve()), "format_name": found.name},
+            timeout=_PATIENCE * limits.base_seconds,
+            cpu_seconds=limits.base_seconds,
+            memory_bytes=limits.memory_bytes,
+        )
+    except IsolationFaultError:
+        return ""
+    return puid
 
 
 def _facts(function: str, arguments: dict[str, Any], limits: Limits) -> dict[str, Any]:

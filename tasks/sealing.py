@@ -19,7 +19,7 @@ from tasks.prefect_step import Ticket, may_pass_later, outcome, step
 @cache
 def software() -> dict[str, str]:
     """Give the versions of what shapes a document's proof, recorded in each manifest."""
-    names = ("minutier", "cryptography", "pikepdf", "img2pdf", "pyrage", "rfc3161-client")
+    names = ("minutier", "cryptography", "pikepdf", "img2pdf", "opf-fido", "pyrage", "rfc3161-client")
     return {name: version(name) for name in names}
 
 

@@ -71,6 +71,7 @@ def test_every_data_object_is_the_file_it_says(bag):
         "manifest.age",
         "record.age",
     } & {path.name for path in there}
+    assert {each.text for each in root.iter(f"{S}FormatId")} == {"fmt/276"}
     assert [each.text for each in root.iter(f"{S}UnitIdentifier")] == [each.archive_id for each in deposits]
     groups = {each.get("id") for each in root.iter(f"{S}DataObjectGroup")}
     assert {each.text for each in root.iter(f"{S}DataObjectGroupReferenceId")} == groups

@@ -25,7 +25,10 @@ from storage.reception import Delivery, current, receive
 from storage.sealing import seal_deposit, stamp_batch
 from storage.settings import load_settings
 
-SCREENING = {"media_type": "application/pdf", "format": "PDF", "antivirus": "none-configured", "flags": [], "pages": 1}
+SCREENING = {
+    "media_type": "application/pdf", "format": "PDF", "antivirus": "none-configured", "flags": [], "pages": 1,
+    "puid": "fmt/276",
+}  # fmt: skip
 RENDITION = {"verdict": "not_checked", "rung": "original-only", "reason": "NO_CONVERTER"}
 
 
