@@ -18,7 +18,9 @@ from tasks.isolate import IsolationFaultError, run_isolated
 from tasks.limits import Limits
 
 Verdict = Literal["passed", "failed", "not_checked"]
-Rung = Literal["pdfa-original", "pdfa-structural", "pdfa-image", "pdfa-office", "pdfa-raster", "original-only"]
+Rung = Literal[
+    "pdfa-original", "pdfa-structural", "pdfa-image", "pdfa-office", "pdfa-forms", "pdfa-raster", "original-only"
+]
 _IMAGE_TYPES = frozenset(found.media_type for found in (formats.JPEG, formats.PNG, formats.TIFF))
 _OFFICE_TYPES = {found.media_type: min(found.extensions) for found in (formats.DOCX, formats.ODT)}
 _OFFICE_SECONDS = 30.0
@@ -94,10 +96,13 @@ def render(original: Path, media_type: str, output: Path, limits: Limits, pages:
         arguments: dict[str, Any] = {"original": str(original.resolve()), "output": str(written.resolve()), **more}
         answer = _isolated(function, arguments, seconds, limits)
         if function == _PDF_CONVERTER and answer["reason"] in _MENDED_BY_RASTER:
-            # Its structure is not one for PDF/A: its drawing still is.
-            drawn = _isolated("tasks.raster:rasterise", arguments, seconds, limits)
-            drawn["findings"] = [*answer.get("findings", ()), *drawn.get("findings", ())]
-            answer = drawn if drawn["verdict"] == "passed" else answer
+            # Its structure is not one for PDF/A: without its form it may be, and its drawing still is.
+            for mended_by in ("tasks.forms:flatten_forms", "tasks.raster:rasterise"):
+                mended = _isolated(mended_by, arguments, seconds, limits)
+                if mended["verdict"] == "passed":
+                    mended["findings"] = [*answer.get("findings", ()), *mended.get("findings", ())]
+                    answer = mended
+                    break
         report = _report(answer)
         if report.has_file:
             written.replace(output)

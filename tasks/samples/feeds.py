@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tasks.malware import test_signature
-from tasks.samples import garage, mairie
+from tasks.samples import garage, mairie, varied
 from tasks.samples.model import Dossier, Expected
 
 FEEDS = ("garage", "mairie")
@@ -117,9 +117,20 @@ def _garage() -> list[_Line]:
         ),
         replace(extra(dossiers[6], 95, "PERMIS", "Permis de conduire", "permis.jpg"), data=b"", outcome="EMPTY"),
     ]
+    person = ["Nom : ESTRELLE", "Prénom : Joachim", "N° de permis : 26ZZ00042", "Valable jusqu'au 12/03/2031"]
+    mandate = ["Mandat au professionnel (exemple)", "Je soussigné donne mandat pour l'immatriculation du véhicule."]
+    sent = [
+        replace(
+            extra(dossiers[2], 81, "PERMIS", "Permis de conduire, photographié", "permis-photo.jpg"),
+            data=varied.photograph("Permis de conduire", person, 8_100),
+        ),
+        replace(
+            extra(dossiers[5], 82, "MANDAT", "Mandat au professionnel (Word)", "mandat.docx"), data=varied.docx(mandate)
+        ),
+    ]
     last = lines[-1].batch
     again = replace(lines[0], batch=last, outcome=DUPLICATE)
-    return _ordered([*lines, *bad, again])
+    return _ordered([*lines, *sent, *bad, again])
 
 
 def _mairie() -> list[_Line]:
@@ -156,12 +167,32 @@ def _mairie() -> list[_Line]:
             outcome="DAMAGED",
         ),
     ]
+    opinion = ["Avis du service des eaux : favorable", "Avis de l'architecte-conseil : réservé", "Voir le plan joint"]
+    notice_text = ["Notice descriptive (exemple)", "Le terrain descend vers le sud et ne porte aucune construction."]
+    sent = [
+        replace(
+            extra(dossiers[3], 81, "AVIS", "Avis des services, télécopiés", "avis.tif"),
+            data=varied.fax("Avis des services", [opinion, opinion[:1]], 8_200),
+        ),
+        replace(
+            extra(dossiers[3], 82, "PCMI4", "Notice descriptive (LibreOffice)", "notice.odt"),
+            data=varied.odt(notice_text),
+        ),
+        replace(
+            extra(dossiers[6], 83, "PCMI2", "Plan de masse au format A1", "plan-a1.pdf"),
+            data=varied.large_plan("Plan de masse, échelle 1/200", 8_300),
+        ),
+        replace(
+            extra(dossiers[6], 84, "ARRETE", "Arrêté signé électroniquement", "arrete-signe.pdf"),
+            data=varied.signed(mairie.decision(6)),
+        ),
+    ]
     last = lines[-1].batch
     again = replace(lines[3], batch=last, outcome=DUPLICATE)
     other = replace(
         lines[0], batch=last, file="formulaire-modifie.pdf", data=mairie.request(7), outcome="REFERENCE_CONFLICT"
     )
-    return _ordered([*lines, *bad, again, other])
+    return _ordered([*lines, *sent, *bad, again, other])
 
 
 def _extra(lines: list[_Line]) -> Callable[[Dossier, int, str, str, str], _Line]:

@@ -41,7 +41,8 @@ def font_file(name: str) -> Path:
 
 
 @cache
-def _register_fonts() -> None:
+def register_fonts() -> None:
+    """Make the fonts of the samples known to reportlab."""
     from reportlab.pdfbase import pdfmetrics
     from reportlab.pdfbase.ttfonts import TTFont
 
@@ -55,7 +56,7 @@ def draw(paper: Paper, *, password: str = "") -> bytes:
     from reportlab.lib.pdfencrypt import StandardEncryption
     from reportlab.pdfgen.canvas import Canvas
 
-    _register_fonts()
+    register_fonts()
     target = io.BytesIO()
     protection = StandardEncryption(password, ownerPassword=f"{password}-owner", strength=128) if password else None
     canvas = Canvas(target, pagesize=A4, invariant=1, initialFontName=PLAIN, encrypt=protection, lang="fr-FR")

@@ -177,7 +177,7 @@ def test_a_rendition_that_draws_something_else_is_seen(tmp_path: Path, altered: 
     original.write_bytes(_text("Loyer : 1 200 euros par mois"))
     other.write_bytes(altered)
     assert raster.largest_difference(pdfium.PdfDocument(original), str(original)) == 0
-    assert raster.largest_difference(pdfium.PdfDocument(original), str(other)) > raster._MOST
+    assert raster.largest_difference(pdfium.PdfDocument(original), str(other)) > raster.MOST_DIFFERENT
 
 
 def test_a_large_plan_is_drawn_with_fewer_dots() -> None:
