@@ -33,7 +33,6 @@ def form(value="M. Dupont", *, embedded=True, hidden=False, needs=False):
         words = b"" if embedded else b"BT /F 10 Tf 4 4 Td (\\000\\001) Tj ET "
         stream = pdf.make_stream(
             b"/Tx BMC q 0.2 0.4 0.9 rg 2 2 60 12 re f Q q 0 g " + words + b"Q EMC",
-            +(b"BT /F 10 Tf 4 4 Td (\\000\\001) Tj ET " if not embedded else b"") + b"Q EMC",
             Type=pikepdf.Name.XObject,
             Subtype=pikepdf.Name.Form,
             BBox=pikepdf.Array([0, 0, 200, 20]),
