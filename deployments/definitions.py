@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect import Flow
+from prefect import Flow, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
@@ -117,7 +120,11 @@ DEFINITIONS = (
 
 
 def apply(settings: Settings) -> list[str]:
-    """Create or update every deployment on the Prefect server of the environment; gives their names."""
+    """Create or update every deployment on the Prefect server of the environment; gives their names.
+
+    The work pool is made where it is absent, of processes; one that is there stays what it is (Docker, Kubernetes).
+    """
+    _make_pool()
     applied = []
     for definition in DEFINITIONS:
         if feed := definition.parameters.get("feed"):
@@ -141,3 +148,8 @@ def apply(settings: Settings) -> list[str]:
         deployment.apply()
         applied.append(f"{definition.flow.name}/{definition.name}")
     return applied
+
+
+def _make_pool() -> None:
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))

@@ -52,6 +52,9 @@ missing_packages() {
         command -v clamd >/dev/null || echo clamav-daemon
         # A device for sealing keys, in software.
         command -v softhsm2-util >/dev/null || echo softhsm2
+        # The filtering proxy before a store, and a second reader of signatures in PDF files.
+        command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || echo haproxy
+        command -v pdfsig >/dev/null || echo poppler-utils
     fi
 }
 
