@@ -21,7 +21,7 @@ from flows.intake import take_feed
 from flows.integrity import sweep_archive
 from flows.leaving import rehearse_leaving
 from flows.morning import report_morning
-from flows.purge import destroy_approved, review_due
+from flows.purge import decide_on_list, destroy_approved, review_due
 from flows.renewal import renew_evidence
 from flows.resume import resume_waiting
 from flows.texts import recognise_texts
@@ -111,6 +111,10 @@ DEFINITIONS = (
     Definition(
         destroy_approved, "by-hand", "Destroys the documents of a list that two persons agreed on.",
         None, 1, ("lifecycle",),
+    ),
+    Definition(
+        decide_on_list, "with-a-form", "Shows a list, and waits until another person approves it in a form.",
+        None, 5, ("lifecycle",),
     ),
     Definition(
         renew_evidence, "weekly", "Renews time-stamps and hash trees before what they rest on ends.",

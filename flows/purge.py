@@ -4,12 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
+from prefect import flow, suspend_flow_run
 from prefect.client.schemas.objects import State
+from prefect.input import RunInput
 from prefect.states import Completed, Failed
+from pydantic import Field
 
+from minutier.errors import MinutierError
 from tasks.keeping import keep_segments
-from tasks.purging import count_due, counted, destroy_listed, go_on_with_begun, publish_purge
+from tasks.purging import (
+    approve_list,
+    count_due,
+    counted,
+    destroy_listed,
+    forget_input,
+    go_on_with_begun,
+    publish_list,
+    publish_purge,
+)
+
+_DAYS_TO_DECIDE = 14
+
+
+class Decision(RunInput):
+    """What the second person is asked. It is noted in the archive's own register, and taken out of Prefect's."""
+
+    approve: bool = Field(default=False, description="The documents of the list are to be destroyed. For good.")
+    name: str = Field(default="", description="Who decides; not the person who asked for the list.")
+    reason: str = Field(default="", description="Why, in one line.")
+    visa: str = Field(default="", description="Number of the archives' visa, where a class wants one.")
 
 
 @flow(name="purge", flow_run_name="purge: what may go", timeout_seconds=6 * 3600, persist_result=False)
@@ -32,3 +55,26 @@ def destroy_approved(list_id: str) -> State[Any]:
     publish_purge(report)
     message = f"{report['destroyed']} destroyed, {sum(report['left'].values())} left"
     return Completed(name="Destroyed", message=message, data=report)
+
+
+@flow(name="decision", flow_run_name="decision on a list", timeout_seconds=12 * 3600, persist_result=False)
+def decide_on_list(list_id: str) -> State[Any]:
+    """Show a list, wait for a second person's decision in a form, and destroy what was approved.
+
+    The run is suspended meanwhile, and holds no worker: resumed, it begins again and finds the decision.
+    """
+    publish_list(list_id)
+    decision = suspend_flow_run(wait_for_input=Decision, key="decision", timeout=_DAYS_TO_DECIDE * 86400)
+    try:
+        if not decision.approve:
+            return Completed(name="NotApproved", message="Nothing goes: the list was not approved.")
+        approve_list(list_id, decision.name, decision.reason, decision.visa)
+    except MinutierError as error:
+        # Its code and what to do, not its message: that may name who asked, or who decided.
+        return Failed(name="NotTaken", message=f"The approval was not taken: {error.code}. {error.remedy}")
+    finally:
+        forget_input()
+    ended: State[Any] = destroy_approved(list_id, return_state=True)
+    if not ended.is_completed():
+        ended.result()
+    return Completed(name="Destroyed", message=ended.message)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any
+from uuid import UUID
 
-from prefect import task
+from prefect import get_client, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
-from storage import disposal
+from minutier.events import format_time
+from storage import acts, disposal
 from storage.bootstrap import current_archive
 from storage.disposal import Outcome
 
@@ -27,6 +30,39 @@ def count_due() -> dict[str, int]:
     with archive.database.transaction() as connection:
         found = disposal.due(archive, connection)
     return dict(sorted(Counter(each["class"] for each in found).items()))
+
+
+@task(name="show the list", persist_result=False)
+def publish_list(list_id: str) -> None:
+    """Publish what a list names: numbers, classes, terms; neither what the documents say nor who asks."""
+    found = acts.get(current_archive(), list_id)
+    lines = [
+        f"## {len(found.value['documents'])} documents may go",
+        "",
+        f"List {list_id}, sealed {format_time(found.at)}.",
+    ]
+    lines += ["", "Resume the run to decide, in the form that opens. Nothing goes before.", ""]
+    lines += ["| archive_id | class | kept until | visa |", "|---|---|---|---|"]
+    lines += [
+        f"| {each['archive_id']} | {each['class']} | {each['retained_until']} | {each['visa']} |"
+        for each in found.value["documents"]
+    ]
+    create_markdown_artifact(key="disposal-list", markdown="\n".join(lines), description="What may be destroyed")
+
+
+def approve_list(list_id: str, name: str, reason: str, visa: str) -> None:
+    """Approve a list in the archive's own register. No task: Prefect would keep what it is called with."""
+    disposal.approve(current_archive(), list_id, name, reason, visa.strip())
+
+
+def forget_input() -> None:
+    """Take what was typed into the form of this run out of Prefect's database: it names a person."""
+    run_id = flow_run.id
+    if run_id is None:
+        return
+    with get_client(sync_client=True) as client:
+        for each in client.filter_flow_run_input(UUID(run_id), key_prefix="", limit=200, exclude_keys=set()):
+            client.delete_flow_run_input(UUID(run_id), key=each.key)
 
 
 @task(name="destroy what was approved", persist_result=False)
