@@ -30,6 +30,7 @@ from tasks.rendering import render_deposit
 from tasks.screening import screen_deposit
 from tasks.sealing import software
 
+_NAMED = "minutier_aside_"
 _NOBODY = "http://aside.invalid/"
 
 
@@ -58,8 +59,9 @@ def archive_aside(archive: Archive, folder: Path, clock: Callable[[], datetime] 
 
 @contextmanager
 def _database(url: str) -> Iterator[str]:
-    name = f"minutier_aside_{secrets.token_hex(8)}"
+    name = f"{_NAMED}{secrets.token_hex(8)}"
     try:
+        _drop_left(url)
         _run(url, f'CREATE DATABASE "{name}"')
     except psycopg.Error as error:
         raise ServiceUnavailableError(
@@ -73,6 +75,15 @@ def _database(url: str) -> Iterator[str]:
         # One that stays is empty of anything that counts, and is named so that it can be told.
         with suppress(psycopg.Error):
             _run(url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _drop_left(url: str) -> None:
+    """Drop what a process that was killed left; one that is in use refuses."""
+    with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+        query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+        for (left,) in connection.execute(query, (_NAMED,)).fetchall():
+            with suppress(psycopg.Error):
+                connection.execute(f'DROP DATABASE "{left}"'.encode())
 
 
 def _run(url: str, statement: str) -> None:

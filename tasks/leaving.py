@@ -23,7 +23,7 @@ from minutier.verify import verify
 from storage import catalogue
 from storage.archive import Archive
 from storage.catalogue import Deposit
-from storage.files import write_durably
+from storage.files import remove, write_durably
 from storage.reading import read
 from storage.reception import Delivery, receive
 from tasks.aside import archive_aside, carry_through
@@ -33,6 +33,7 @@ KEPT_REPORTS = 100
 _TO = "exit rehearsal"
 _FOLDER = "exit-rehearsals"
 _SAFE = "demo"
+_SCRATCH = ".exit-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,23 @@ def rehearse_exit(
     """Let some documents leave and come in again elsewhere; keeps the report as a file of HOME/exit-rehearsals.
 
     What does not hold is a red report, not an error. Raises ServiceUnavailableError when a store, the disk or the
-    database hinders the rehearsal itself.
+    database hinders the rehearsal itself, or another one is under way (`BUSY`).
     """
+    with archive.database.exclusive("exit rehearsal"):
+        # What one that was killed left, in clear.
+        for left in archive.settings.home.glob(f"{_SCRATCH}*"):
+            remove(left)
+        return _rehearse(archive, documents, progress)
+
+
+def _rehearse(archive: Archive, documents: int, progress: Callable[[str], None]) -> ExitReport:
     at = archive.clock()
     with archive.database.transaction() as connection:
         rows = connection.execute(
             "SELECT archive_id FROM deposit WHERE state = 'ARCHIVED' ORDER BY random() LIMIT %s", (documents,)
         ).fetchall()
         drawn = catalogue.get_all(connection, [str(row["archive_id"]) for row in rows])
-    with tempfile.TemporaryDirectory(prefix=".exit-", dir=archive.settings.home) as scratch:
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=archive.settings.home) as scratch:
         report = _rehearsed(archive, drawn, Path(scratch), at, progress) if drawn else ExitReport(at, 0, 0, 0, 0, ())
     folder = archive.settings.home / _FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)

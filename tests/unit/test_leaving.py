@@ -106,6 +106,19 @@ def test_aside_a_document_is_archived_with_real_screening_and_a_clock_of_its_own
         assert catalogue.count_by_state(connection) == {}
 
 
+def test_what_a_rehearsal_that_was_killed_left_goes_with_the_next_one(rig):
+    rig.deposit(TEXT, name="a.txt")
+    left = rig.archive.settings.home / ".exit-killed" / "bag"
+    left.mkdir(parents=True)
+    (left / "clear.txt").write_bytes(TEXT)
+    with psycopg.connect(rig.archive.settings.database_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE minutier_aside_killed")
+    before = databases(rig)
+    assert rehearse_exit(rig.archive).verdict == "green"
+    assert not left.parent.exists()
+    assert before - databases(rig) == {"minutier_aside_killed"}
+
+
 def test_an_account_that_may_make_no_database_is_told_what_to_do(rig, monkeypatch):
     def refuse(*_given):
         raise psycopg.errors.InsufficientPrivilege("permission denied to create database")
