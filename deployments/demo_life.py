@@ -33,6 +33,7 @@ from storage.catalogue import Deposit
 from storage.challenges import meet_challenge
 from storage.destruction import Decision, certificate, destroy
 from storage.directory import DirectoryStore
+from storage.journal_stamps import stamp_journal, tell_last
 from storage.reception import Delivery, receive
 from storage.traces import Shipped, ship
 from tasks.aside import archive_aside, carry_through
@@ -123,10 +124,12 @@ def show_supervision(archive: Archive, home: Path, say: Callable[[str], None]) -
     say("the journal is shipped to the other side, which recomputes it")
     with _webhook() as (hook, told), _supervision(archive, home, hook) as address:
         wire, witness = HttpWire(f"{address}/v1/archives/{_NAME}"), _witness(home)
+        stamp_journal(archive)
         done = _patiently(lambda: ship(archive, wire, witness, NIGHTLY))
-        good = done.cosigned_at is not None and done.last > 0 and _status(address)["good"]
+        stamped = tell_last(archive, wire)
+        good = done.cosigned_at is not None and done.last > 0 and bool(stamped) and _status(address)["good"]
         yield (
-            "The other side recomputed the whole journal and cosigned it: all is well there.",
+            "The other side recomputed the whole journal, cosigned it, and judged its time-stamp: all is well there.",
             good,
             f"({done.last} entries)",
         )
@@ -237,10 +240,9 @@ def _webhook() -> Iterator[tuple[str, list[str]]]:
 def _supervision(archive: Archive, home: Path, hook: str) -> Iterator[str]:
     """Run the supervision as its own process, with its own files, as it would run elsewhere."""
     port = free_port(str(home), None)
-    key = archive.settings.trust_dir / "journal.vkey"
-    subprocess.run(
-        [*_SUPERVISION, "register", _NAME, "--key", str(key), "--home", str(home)], check=True, capture_output=True
-    )
+    trust = archive.settings.trust_dir
+    anchors = ["--key", str(trust / "journal.vkey"), "--tsa-root", str(trust / "root.pem")]
+    subprocess.run([*_SUPERVISION, "register", _NAME, *anchors, "--home", str(home)], check=True, capture_output=True)
     asking = ["--notify", hook, "--challenge", "1"]
     server = subprocess.Popen(
         [*_SUPERVISION, "serve", "--home", str(home), "--listen", f"127.0.0.1:{port}", *asking],

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from storage.bootstrap import current_archive
-from tasks.shipping import answer_supervision, publish_shipping, ship_traces, stamp_day
+from tasks.shipping import answer_supervision, publish_shipping, ship_traces, stamp_day, tell_stamp
 
 
 @flow(name="traces", flow_run_name="traces · {kind}", timeout_seconds=3600, persist_result=False)
@@ -25,10 +25,11 @@ def ship_journal(kind: str = "heartbeat") -> State[Any]:
             stamping.result()
         return Completed(name="NoSupervision", message="No supervision is named in the settings: nothing is shipped.")
     report = ship_traces(kind)
+    told: State[Any] | None = tell_stamp(return_state=True) if kind == "nightly" else None
     challenge = answer_supervision(return_state=True)
     publish_shipping(report, challenged=challenge.result(raise_on_failure=False) is True)
     message = f"{report.bundles} bundles, {report.entries} entries; the supervision holds {report.last}"
-    for state in (stamping, challenge):
+    for state in (stamping, told, challenge):
         if state is not None and not state.is_completed():
             state.result()
     return Completed(name="Shipped", message=message, data=report)

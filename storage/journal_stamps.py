@@ -7,17 +7,22 @@ theirs. The token is over the very bytes of the signed note, so that `openssl ts
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
-from minutier.errors import IntegrityFailureError
+from minutier.errors import IntegrityFailureError, ServiceUnavailableError
 from minutier.events import Event, format_time
+from minutier.journal_stamp import encode_stamp
 from minutier.timestamp import check_token
 from storage import journal
 from storage.archive import Archive
 from storage.database import Connection
 from storage.proofs import checkpoint_of, make_checkpoint
 from storage.sealing import previous_tokens
+from storage.seam import crossing
+from storage.traces import Answer
 
 EVERY = timedelta(hours=20)
 """A stamp younger than this is that of today: runs that come a little early or late still make one a day."""
@@ -88,3 +93,46 @@ def check_last(archive: Archive, connection: Connection) -> JournalStamp | None:
             remedy="Keep the instance as it is; compare with the last checkpoint shipped elsewhere.",
         ) from error
     return known
+
+
+class Wire(Protocol):
+    """The way to the supervision; ServiceUnavailableError (`SUPERVISION_DOWN`) when it does not answer."""
+
+    def stamp(self, data: bytes) -> Answer:
+        """Send a stamp and give what is said to it."""
+
+
+def tell_last(archive: Archive, wire: Wire) -> int | None:
+    """Tell the newest stamp; gives its size, None where there is none or the supervision looks at none.
+
+    Raises IntegrityFailureError (`STAMP_REFUSED`) when the supervision says that it does not hold, and
+    ServiceUnavailableError when it does not answer.
+    """
+    with archive.database.transaction() as connection:
+        known = last(connection)
+        note = checkpoint_of(archive, connection, known.size) if known else b""
+    if known is None:
+        return None
+    with crossing("supervision", "stamp", str(known.size)):
+        said = wire.stamp(encode_stamp(note, known.token))
+    if said.status == 404:
+        return None
+    if said.status == 409:
+        raise IntegrityFailureError(
+            "STAMP_REFUSED",
+            f"The supervision does not accept the time-stamp of {format_time(known.gen_time)}: {_why(said.body)}",
+            remedy="It has raised an alarm. Keep the instance as it is; are its roots those of your authorities?",
+        )
+    if said.status != 200:
+        raise ServiceUnavailableError(
+            "SUPERVISION_DOWN", f"The supervision answers {said.status}.", remedy="It is told again the next night."
+        )
+    return known.size
+
+
+def _why(body: bytes) -> str:
+    try:
+        value = json.loads(body)
+        return f"{value['code']}. {value['message']}"
+    except (ValueError, KeyError, TypeError):
+        return "it does not say why."

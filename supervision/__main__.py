@@ -92,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("archive")
         if name == "register":
             command.add_argument("--key", type=Path, required=True, help="journal.vkey of the archive")
+            command.add_argument("--tsa-root", type=Path, action="append", default=[], metavar="FILE",
+                                 help="root of a time-stamp authority, in PEM")  # fmt: skip
         if name == "evidence":
             command.add_argument("-o", "--output", type=Path, required=True)
         if name in ("acknowledge", "close"):
@@ -112,14 +114,23 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInputError("FILE_MISSING", f"{path}: {error.strerror}.", remedy="Check the name.") from error
+    except UnicodeDecodeError as error:
+        raise BadInputError("NOT_TEXT", f"{path} is not text.", remedy="Give the file in PEM.") from error
+
+
 def _register(options: argparse.Namespace) -> int:
     if not _ARCHIVE.fullmatch(options.archive):
         raise BadInputError("BAD_NAME", f"{options.archive!r} cannot name an archive.", remedy="Use small letters.")
-    try:
-        text = options.key.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInputError("FILE_MISSING", f"{options.key}: {error.strerror}.", remedy="Check the name.") from error
-    new = open_watch(options.home).register.add_archive(options.archive, text, datetime.now(UTC))
+    register = open_watch(options.home).register
+    roots = [_text(path) for path in options.tsa_root]
+    new = register.add_archive(options.archive, _text(options.key), datetime.now(UTC))
+    for root in roots:
+        register.add_tsa_root(options.archive, root)
     print(f"{options.archive}: {'watched from now on' if new else 'was watched already'}")
     return 0
 

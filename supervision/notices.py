@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from minutier.errors import BadInputError
 from minutier.events import format_time
 from supervision.register import Alarm
-from supervision.watch import LATE, SILENT, UNANSWERED, Watch
+from supervision.watch import LATE, SILENT, UNANSWERED, UNSTAMPED, Watch
 
 _SECONDS = 10
 _FIRST, _LONGEST = timedelta(minutes=1), timedelta(hours=1)
@@ -34,6 +34,10 @@ REMEDIES = {
     UNANSWERED: (
         "Look at the stores of the archive: `minutier doctor`, `minutier store probe`, then `minutier ship`.",
         "Vérifier les stockages de l’archive : `minutier doctor`, `minutier store probe`, puis `minutier ship`.",
+    ),
+    UNSTAMPED: (
+        "Look at the time-stamp authority, and at the run traces/nightly: `minutier ship --nightly`.",
+        "Vérifier l’autorité d’horodatage et l’exécution traces/nightly : `minutier ship --nightly`.",
     ),
 }
 DOCUMENT = (

@@ -13,18 +13,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from minutier.certificates import load_pem
 from minutier.checkpoint import NoteKey, parse_vkey
 from minutier.errors import BadInputError
 from minutier.events import format_time, parse_time
 from minutier.trace_bundle import NIGHTLY, Bundle, documents_of
 from supervision.judge import Head
 
-_VERSION = 2
+_VERSION = 3
+_LATER = (
+    ("alarm", "closed_by", "text"),
+    ("alarm", "closed_because", "text"),
+    ("archive", "tsa_roots", "text NOT NULL DEFAULT ''"),
+)
+"""Columns that came after the first version of a register."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS archive (
     name text PRIMARY KEY, vkey text NOT NULL, registered_at text NOT NULL, received_at text, nightly_at text,
     number integer NOT NULL DEFAULT 0, last integer NOT NULL DEFAULT 0, chain text NOT NULL, sha256 text NOT NULL,
-    at text NOT NULL, subtrees blob NOT NULL
+    at text NOT NULL, subtrees blob NOT NULL, tsa_roots text NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS bundle (
     archive text NOT NULL, number integer NOT NULL, sha256 text NOT NULL, received_at text NOT NULL, body blob NOT NULL,
@@ -44,6 +51,10 @@ CREATE TABLE IF NOT EXISTS challenge (
     until text NOT NULL, answered_at text, sha256 text NOT NULL DEFAULT '', copies integer NOT NULL DEFAULT 0,
     PRIMARY KEY (archive, number)
 );
+CREATE TABLE IF NOT EXISTS stamp (
+    archive text NOT NULL, size integer NOT NULL, gen_time text NOT NULL, received_at text NOT NULL,
+    subtrees blob NOT NULL, body blob NOT NULL, PRIMARY KEY (archive, size)
+);
 CREATE TABLE IF NOT EXISTS alarm (
     id integer PRIMARY KEY AUTOINCREMENT, archive text NOT NULL, code text NOT NULL, message text NOT NULL,
     opened_at text NOT NULL, acknowledged_at text, acknowledged_by text, closed_at text, escalated_at text,
@@ -59,7 +70,10 @@ CREATE TABLE IF NOT EXISTS notice (
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """An archive that is watched: its journal key, its head, and when it last spoke."""
+    """An archive that is watched: its journal key, its head, and when it last spoke.
+
+    `tsa_roots` are certificates in PEM, the authorities whose time-stamps of its journal count; "" for none.
+    """
 
     name: str
     key: NoteKey
@@ -67,6 +81,7 @@ class Archive:
     received_at: datetime | None
     nightly_at: datetime | None
     head: Head
+    tsa_roots: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +139,10 @@ class Register:
                 for row in connection.execute("SELECT archive, body FROM bundle ORDER BY archive, number").fetchall():
                     entries = bytes(row["body"]).split(b"\n")[2:-1]
                     self._keep_documents(connection, row["archive"], documents_of(entries))
-            known = {row["name"] for row in connection.execute("PRAGMA table_info(alarm)")}
-            for column in ("closed_by", "closed_because"):
+            for table, column, kind in _LATER:
+                known = {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}
                 if column not in known:
-                    connection.execute(f"ALTER TABLE alarm ADD COLUMN {column} text")
+                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
             connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     @staticmethod
@@ -176,6 +191,19 @@ class Register:
                 "ARCHIVE_EXISTS", f"The archive {name} is registered with another key.", remedy="Use another name."
             )
         return False
+
+    def add_tsa_root(self, name: str, pem: str) -> bool:
+        """Let time-stamps of an authority count for an archive; False when they did. BadInputError (`BAD_ROOT`)."""
+        try:
+            load_pem(pem.encode())
+        except ValueError as error:
+            raise BadInputError("BAD_ROOT", "This is no certificate in PEM.", remedy="Give the root's.") from error
+        with self.transaction() as connection:
+            (known,) = connection.execute("SELECT tsa_roots FROM archive WHERE name = ?", (name,)).fetchone()
+            if pem.strip() in known:
+                return False
+            connection.execute("UPDATE archive SET tsa_roots = ? WHERE name = ?", (known + pem.strip() + "\n", name))
+        return True
 
     def archives(self) -> list[Archive]:
         """Give every archive, by name."""
@@ -352,6 +380,7 @@ def _archive(row: sqlite3.Row) -> Archive:
         _time(row["received_at"]),
         _time(row["nightly_at"]),
         head,
+        row["tsa_roots"],
     )
 
 

@@ -1,6 +1,6 @@
 """The HTTP door of the supervision: bundles and answers in, status and challenges out.
 
-Deny by default: five paths, two of them take a body.
+Deny by default: six paths, three of them take a body.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from minutier import challenge
+from minutier import challenge, journal_stamp
 from minutier.errors import BadInputError, IntegrityFailureError
 from minutier.trace_bundle import MAX_BYTES
 from supervision.challenges import standing
 from supervision.notices import send_due
 from supervision.page import page, status
-from supervision.watch import Watch, look, receive, receive_answer
+from supervision.watch import Watch, look, receive, receive_answer, receive_stamp
 
 _BUNDLES = re.compile(r"/v1/archives/([a-z0-9][a-z0-9-]{0,62})/bundles\Z")
 _CHALLENGE = re.compile(r"/v1/archives/([a-z0-9][a-z0-9-]{0,62})/challenge\Z")
 _ANSWERS = re.compile(r"/v1/archives/([a-z0-9][a-z0-9-]{0,62})/answers\Z")
+_STAMPS = re.compile(r"/v1/archives/([a-z0-9][a-z0-9-]{0,62})/stamps\Z")
 _TICK_SECONDS = 10.0
 _PATIENCE_SECONDS = 60
 
@@ -89,16 +90,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(404, {"code": "NOT_FOUND", "message": "There is nothing here."})
 
     def do_POST(self) -> None:
-        """Take a bundle, or an answer to a challenge."""
-        bundle, answer = _BUNDLES.match(self.path), _ANSWERS.match(self.path)
-        match, most = (bundle, MAX_BYTES) if bundle else (answer, challenge.MAX_BYTES)
+        """Take a bundle, an answer to a challenge, or a time-stamp of the journal."""
+        takers = ((_BUNDLES, receive, MAX_BYTES), (_ANSWERS, receive_answer, challenge.MAX_BYTES),
+                  (_STAMPS, receive_stamp, journal_stamp.MAX_BYTES))  # fmt: skip
+        found = [(path.match(self.path), take, size) for path, take, size in takers if path.match(self.path)]
+        match, take, most = found[0] if found else (None, receive, 0)
         length = self.headers.get("Content-Length", "")
         if match is None or not length.isascii() or not length.isdigit():
             self._json(404, {"code": "NOT_FOUND", "message": "A bundle is sent to /v1/archives/NAME/bundles."})
         elif int(length) > most:
             self._json(413, {"code": "TOO_LARGE", "message": f"It has at most {most} bytes."})
         else:
-            self._take(receive if bundle else receive_answer, match[1], self.rfile.read(int(length)))
+            self._take(take, match[1], self.rfile.read(int(length)))
 
     def _take(self, take: Callable[[Watch, str, bytes], bytes], name: str, data: bytes) -> None:
         try:

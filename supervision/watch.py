@@ -12,21 +12,25 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from minutier import canonical
 from minutier.checkpoint import NoteKey, cosign
 from minutier.errors import BadInputError, IntegrityFailureError
+from minutier.events import format_time
 from minutier.trace_bundle import NIGHTLY
-from supervision import challenges
+from supervision import challenges, stamps
 from supervision.judge import judge
 from supervision.register import Archive, Register
 
-SILENT, LATE, UNANSWERED = "SILENT", "NIGHTLY_MISSED", "CHALLENGE_LATE"
+SILENT, LATE, UNANSWERED, UNSTAMPED = "SILENT", "NIGHTLY_MISSED", "CHALLENGE_LATE", "STAMP_MISSED"
 WITNESS_KIND = 0x04
-_ANYBODYS = ("TRACE_FORMAT", "TRACE_SIGNATURE", "CHALLENGE_FORMAT", "CHALLENGE_SIGNATURE")
+_ANYBODYS = (
+    *("TRACE_FORMAT", "TRACE_SIGNATURE", "CHALLENGE_FORMAT", "CHALLENGE_SIGNATURE", "STAMP_FORMAT", "STAMP_NOTE"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
     """When silence is an alarm. `nightly` is the time (UTC) at which the nightly bundle is to have come.
 
-    A document is challenged every `challenge` (zero: never), and the answer is to have come within `answer`.
+    Where authorities are registered, a good time-stamp of the journal is to come every `stamp`. A document is
+    challenged every `challenge` (zero: never), and the answer is to have come within `answer`.
     """
 
     silence: timedelta = timedelta(minutes=15)
@@ -35,6 +39,7 @@ class Deadlines:
     escalation: timedelta = timedelta(minutes=30)
     challenge: timedelta = timedelta(hours=1)
     answer: timedelta = timedelta(minutes=45)
+    stamp: timedelta = timedelta(hours=26)
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,36 @@ def receive_answer(watch: Watch, name: str, data: bytes) -> bytes:
     return canonical.encode({"number": number})
 
 
+def receive_stamp(watch: Watch, name: str, data: bytes) -> bytes:
+    """Judge a time-stamp of the journal; gives what the archive is told. One that does not hold is an alarm at once.
+
+    Raises BadInputError (`UNKNOWN_ARCHIVE`, `NO_TSA_ROOT`), IntegrityFailureError (`STAMP_…`).
+    """
+    archive, now = watch.register.archive(name), watch.clock()
+    if archive is None:
+        raise BadInputError("UNKNOWN_ARCHIVE", f"No archive {name} is watched here.", remedy="Register it first.")
+    try:
+        size = stamps.receive_stamp(watch.register, archive, data, now)
+    except IntegrityFailureError as error:
+        _refuse(watch, name, data, error, now)
+        raise
+    _look_at_stamps(watch, archive, now)
+    return canonical.encode({"size": size})
+
+
+def _look_at_stamps(watch: Watch, archive: Archive, now: datetime) -> None:
+    """Alarm when no good time-stamp of the journal came for too long, until one comes."""
+    if not archive.tsa_roots:
+        return
+    found = stamps.last(watch.register, archive.name)
+    since = found[1] if found else archive.registered_at
+    if now - since > watch.deadlines.stamp:
+        message = f"No good time-stamp of the journal since {format_time(since)}."
+        watch.register.open_alarm(archive.name, UNSTAMPED, message, now, watch.targets)
+    else:
+        watch.register.close_alarm(archive.name, UNSTAMPED, now)
+
+
 def _refuse(watch: Watch, name: str, data: bytes, error: IntegrityFailureError, now: datetime) -> None:
     # What the archive did not sign proves nothing, and anybody could fill the disk with it.
     if error.code not in _ANYBODYS:
@@ -134,6 +169,7 @@ def look(watch: Watch) -> None:
             message = f"The nightly bundle of {due:%Y-%m-%d %H:%M} UTC did not come."
             watch.register.open_alarm(archive.name, LATE, message, now, watch.targets)
         _challenge(watch, archive, now)
+        _look_at_stamps(watch, archive, now)
     for alarm in watch.register.alarms(standing=True):
         waiting = alarm.acknowledged_at is None and alarm.escalated_at is None
         if waiting and now - alarm.opened_at > watch.deadlines.escalation:

@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from minutier.errors import ServiceUnavailableError
 from storage.bootstrap import current_archive
 from storage.challenges import meet_challenge
-from storage.journal_stamps import JournalStamp, stamp_journal
+from storage.journal_stamps import JournalStamp, stamp_journal, tell_last
 from storage.traces import Answer, Shipped, load_witness, ship
 from tasks.prefect_step import may_pass_later
 
@@ -36,6 +36,10 @@ class HttpWire:
     def reply(self, data: bytes) -> Answer:
         """Post the answer to a challenge. Errors as `send`."""
         return self._exchange("POST", "answers", data)
+
+    def stamp(self, data: bytes) -> Answer:
+        """Post a time-stamp of the journal. Errors as `send`."""
+        return self._exchange("POST", "stamps", data)
 
     def _exchange(self, method: str, path: str, data: bytes | None) -> Answer:
         try:
@@ -82,6 +86,19 @@ def ship_traces(kind: str) -> Shipped:
     archive = current_archive()
     witness = load_witness(archive)
     return ship(archive, HttpWire(archive.settings.supervision_url or ""), witness, kind)
+
+
+@task(
+    name="tell the time-stamp",
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=may_pass_later,
+    persist_result=False,
+)
+def tell_stamp() -> int | None:
+    """Tell the supervision the last time-stamp of the journal; None where it looks at none."""
+    archive = current_archive()
+    return tell_last(archive, HttpWire(archive.settings.supervision_url or ""))
 
 
 @task(

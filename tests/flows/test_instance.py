@@ -10,6 +10,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -167,6 +168,40 @@ def test_a_run_that_fails_is_told_and_automations_applied_twice_change_nothing(s
     (settings.home / "minutier.toml").unlink()
     assert say(settings.home, "up")[0] == 0
     assert list(automations(settings)) == [f"{PREFIX}a run whose process died"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_run_that_gives_no_sign_of_life_is_marked_and_one_that_does_is_not(settings):
+    """As the server sees it: two runs that said they run, and of which one says nothing more."""
+    url = instance.prefect_api_url(settings)
+    flow = httpx.post(f"{url}/flows/", json={"name": "life"}).raise_for_status().json()
+
+    def beat(run):
+        event = {
+            "id": str(uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": "prefect.flow-run.heartbeat",
+            "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
+        }
+        httpx.post(f"{url}/events", json=[event]).raise_for_status()
+
+    runs = []
+    for _ in range(2):
+        made = {"flow_id": flow["id"], "state": {"type": "RUNNING", "name": "Running"}}
+        runs.append(httpx.post(f"{url}/flow_runs/", json=made).raise_for_status().json()["id"])
+        beat(runs[-1])
+    dead, alive = runs
+
+    def state(run):
+        return httpx.get(f"{url}/flow_runs/{run}").raise_for_status().json()["state"]["type"]
+
+    def ended():
+        beat(alive)
+        return state(dead) != "RUNNING"
+
+    assert wait_until(ended, 600, every=20)
+    assert (state(dead), state(alive)) == ("CRASHED", "RUNNING")
 
 
 def test_no_address_holds_a_password(settings):
