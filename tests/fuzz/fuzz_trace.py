@@ -12,6 +12,7 @@ from minutier import canonical, merkle
 from minutier.challenge import decode_answer, decode_challenge, encode_challenge
 from minutier.checkpoint import NoteKey, verify_checkpoint
 from minutier.errors import IntegrityFailureError
+from minutier.journal_stamp import decode_stamp, encode_stamp
 from minutier.trace_bundle import decode_bundle
 from supervision.judge import Head, judge
 
@@ -31,6 +32,9 @@ def check(data: bytes) -> None:
     with suppress(ValueError):
         challenge = decode_challenge(head)
         assert encode_challenge(challenge) == canonical.encode(canonical.decode(head)) == head
+    with suppress(IntegrityFailureError):
+        note, token = decode_stamp(data)
+        assert encode_stamp(note, token) == data
     with suppress(IntegrityFailureError):
         after, bundle = judge(Head(), signed, NOTE_KEY, NOW)
         # What is taken is what its checkpoint was signed over, to the last entry.
