@@ -174,6 +174,7 @@ def test_a_run_that_fails_is_told_and_automations_applied_twice_change_nothing(s
 @pytest.mark.timeout(900)
 def test_a_run_that_gives_no_sign_of_life_is_marked_and_one_that_does_is_not(settings):
     """As the server sees it: two runs that said they run, and of which one says nothing more."""
+    assert say(settings.home, "up")[0] == 0  # which makes the automations
     url = instance.prefect_api_url(settings)
     flow = httpx.post(f"{url}/flows/", json={"name": "life"}).raise_for_status().json()
 
