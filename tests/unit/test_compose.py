@@ -81,6 +81,19 @@ def test_what_is_ours_runs_without_root_without_capabilities_and_writes_nowhere_
     assert re.search(r"^USER 10001$", (INFRA / "Dockerfile").read_text(), re.MULTILINE)
 
 
+def test_no_secret_goes_into_an_image():
+    """Everything is left out but what the image copies, and none of that is the folder of secrets."""
+    lines = [line for line in (INFRA.parent / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert lines[0] == "*"
+    sent = {line[1:] for line in lines if line.startswith("!")}
+    copied = set()
+    for sources in re.findall(r"^COPY (?!--)(.+) \S+$", (INFRA / "Dockerfile").read_text(), re.MULTILINE):
+        copied |= set(sources.split())
+    assert copied == sent
+    assert not any("secrets" in each for each in sent)
+    assert (INFRA / "secrets" / ".gitignore").read_text().splitlines() == ["*", "!.gitignore"]
+
+
 def test_the_same_version_of_uv_makes_the_image_and_the_machine():
     (wanted,) = re.findall(r"UV_VERSION=(\S+)", (INFRA / "bootstrap.sh").read_text())
     assert f"uv=={wanted}" in (INFRA / "Dockerfile").read_text()
