@@ -6,6 +6,7 @@ one value have exactly one sequence of bytes. What is signed is stored and never
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any, TypeAlias
 
@@ -32,6 +33,15 @@ def decode(data: bytes) -> Any:
     if canonical != data:
         raise ValueError("not in canonical form (RFC 8785)")
     return value
+
+
+def strict_base64(text: str | bytes) -> bytes:
+    """Read base64 (RFC 4648 §4); ValueError for any spelling but the one that is written."""
+    data = text.encode("ascii", "strict") if isinstance(text, str) else text
+    raw = base64.b64decode(data, validate=True)
+    if base64.b64encode(raw) != data:
+        raise ValueError("its base64 has another spelling")
+    return raw
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -117,10 +117,7 @@ def decode_answer(data: bytes, key: Ed25519PublicKey) -> Answer:
     except (ValueError, KeyError, TypeError) as error:
         raise refused("CHALLENGE_FORMAT", str(error)) from error
     try:
-        raw = base64.b64decode(signature, validate=True)
-        if base64.b64encode(raw) != signature:
-            raise ValueError("its base64 has another spelling")
-        key.verify(raw, line)
+        key.verify(canonical.strict_base64(signature), line)
     except (InvalidSignature, ValueError) as error:
         raise refused("CHALLENGE_SIGNATURE", "the key of this archive did not sign it") from error
     return answer

@@ -22,10 +22,7 @@ def decode_stamp(data: bytes) -> tuple[bytes, bytes]:
         value = canonical.decode(data) if len(data) <= MAX_BYTES else None
         if not isinstance(value, dict) or set(value) != {"format", "note", "token"} or value["format"] != FORMAT:
             raise ValueError(f"it is not one of {FORMAT}")
-        token = base64.b64decode(value["token"], validate=True)
-        if base64.b64encode(token).decode() != value["token"]:
-            raise ValueError("its base64 has another spelling")
-        return value["note"].encode(), token
+        return value["note"].encode(), canonical.strict_base64(value["token"])
     except (ValueError, TypeError, AttributeError) as error:
         raise refused("STAMP_FORMAT", str(error)) from error
 

@@ -96,10 +96,7 @@ def decode_bundle(data: bytes, key: Ed25519PublicKey) -> Bundle:
     if len(entries) > MAX_ENTRIES or head.last - head.first + 1 != len(entries):
         raise refusal("TRACE_FORMAT", f"it does not hold the entries {head.first} to {head.last}")
     try:
-        raw = base64.b64decode(signature, validate=True)
-        if base64.b64encode(raw) != signature:
-            raise ValueError("its base64 has another spelling")
-        key.verify(raw, line)
+        key.verify(canonical.strict_base64(signature), line)
     except (InvalidSignature, ValueError) as error:
         raise refusal("TRACE_SIGNATURE", "the key of this archive did not sign it") from error
     return Bundle(head, tuple(entries), hashlib.sha256(data).hexdigest())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 
@@ -66,9 +67,7 @@ def receive(watch: Watch, name: str, data: bytes) -> bytes:
     A bundle that is refused opens an alarm at once; one that the archive signed is kept as evidence. Raises
     BadInputError (`UNKNOWN_ARCHIVE`), IntegrityFailureError (`TRACE_…`).
     """
-    archive, now = watch.register.archive(name), watch.clock()
-    if archive is None:
-        raise BadInputError("UNKNOWN_ARCHIVE", f"No archive {name} is watched here.", remedy="Register it first.")
+    archive, now = _watched(watch, name), watch.clock()
     sha256 = hashlib.sha256(data).hexdigest()
     if (known := watch.register.taken(name, sha256)) is not None:
         # Its answer was lost: it is answered as before.
@@ -76,11 +75,8 @@ def receive(watch: Watch, name: str, data: bytes) -> bytes:
         watch.register.heard(name, now)
         watch.register.close_alarm(name, SILENT, now)
         return _acknowledgement(number, sha256, note)
-    try:
+    with _alarming(watch, name, data):
         head, bundle = judge(archive.head, data, archive.key, now)
-    except IntegrityFailureError as error:
-        _refuse(watch, name, data, error, now)
-        raise
     note = cosign(bundle.head.checkpoint.encode(), watch.witness, watch.key.sign, now).decode()
     watch.register.take(name, head, bundle, data, note, now)
     watch.register.close_alarm(name, SILENT, now)
@@ -96,14 +92,10 @@ def receive_answer(watch: Watch, name: str, data: bytes) -> bytes:
 
     Raises BadInputError (`UNKNOWN_ARCHIVE`, `NOT_ASKED`), IntegrityFailureError (`CHALLENGE_…`).
     """
-    archive, now = watch.register.archive(name), watch.clock()
-    if archive is None:
-        raise BadInputError("UNKNOWN_ARCHIVE", f"No archive {name} is watched here.", remedy="Register it first.")
+    archive, now = _watched(watch, name), watch.clock()
     try:
-        number = challenges.receive_answer(watch.register, archive, data, now)
-    except IntegrityFailureError as error:
-        _refuse(watch, name, data, error, now)
-        raise
+        with _alarming(watch, name, data):
+            number = challenges.receive_answer(watch.register, archive, data, now)
     finally:
         _close_late_challenge(watch, name, now)
     return canonical.encode({"number": number})
@@ -114,14 +106,9 @@ def receive_stamp(watch: Watch, name: str, data: bytes) -> bytes:
 
     Raises BadInputError (`UNKNOWN_ARCHIVE`, `NO_TSA_ROOT`), IntegrityFailureError (`STAMP_…`).
     """
-    archive, now = watch.register.archive(name), watch.clock()
-    if archive is None:
-        raise BadInputError("UNKNOWN_ARCHIVE", f"No archive {name} is watched here.", remedy="Register it first.")
-    try:
+    archive, now = _watched(watch, name), watch.clock()
+    with _alarming(watch, name, data):
         size = stamps.receive_stamp(watch.register, archive, data, now)
-    except IntegrityFailureError as error:
-        _refuse(watch, name, data, error, now)
-        raise
     _look_at_stamps(watch, archive, now)
     return canonical.encode({"size": size})
 
@@ -139,11 +126,25 @@ def _look_at_stamps(watch: Watch, archive: Archive, now: datetime) -> None:
         watch.register.close_alarm(archive.name, UNSTAMPED, now)
 
 
-def _refuse(watch: Watch, name: str, data: bytes, error: IntegrityFailureError, now: datetime) -> None:
-    # What the archive did not sign proves nothing, and anybody could fill the disk with it.
-    if error.code not in _ANYBODYS:
-        watch.register.keep_evidence(name, hashlib.sha256(data).hexdigest(), error.code, data, now)
-    watch.register.open_alarm(name, error.code, error.message, now, watch.targets)
+def _watched(watch: Watch, name: str) -> Archive:
+    archive = watch.register.archive(name)
+    if archive is None:
+        raise BadInputError("UNKNOWN_ARCHIVE", f"No archive {name} is watched here.", remedy="Register it first.")
+    return archive
+
+
+@contextmanager
+def _alarming(watch: Watch, name: str, data: bytes) -> Iterator[None]:
+    """Open an alarm about what does not hold in the block, and keep it as evidence where the archive signed it."""
+    try:
+        yield
+    except IntegrityFailureError as error:
+        now = watch.clock()
+        # What the archive did not sign proves nothing, and anybody could fill the disk with it.
+        if error.code not in _ANYBODYS:
+            watch.register.keep_evidence(name, hashlib.sha256(data).hexdigest(), error.code, data, now)
+        watch.register.open_alarm(name, error.code, error.message, now, watch.targets)
+        raise
 
 
 def _close_late_challenge(watch: Watch, name: str, now: datetime) -> None:
