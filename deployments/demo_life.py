@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from storage.challenges import meet_challenge
 from storage.destruction import Decision, certificate, destroy
 from storage.directory import DirectoryStore
 from storage.journal_stamps import stamp_journal, tell_last
+from storage.memory import ManualClock
 from storage.reception import Delivery, receive
 from storage.traces import Shipped, ship
 from tasks.aside import archive_aside, carry_through
@@ -74,13 +75,13 @@ def show_purge(archive: Archive, folder: Path, say: Callable[[str], None]) -> tu
     say("the end of a term: in an archive aside, six years later by its own clock, two persons let a document go")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    clock = _MovedClock(archive.clock)
+    clock = ManualClock(archive.clock())
     with archive_aside(archive, folder, clock) as aside:
         (folder / "dossier.txt").write_text("Un dossier dont la conservation est terminée.\n", encoding="utf-8")
         delivery = Delivery(folder / "dossier.txt", "demo", "default", "PURGE-1", "demo", name="dossier.txt")
         (deposit,) = carry_through(aside, [receive(aside, delivery).archive_id])
         holds.place_hold(aside, deposit.archive_id, "demo: a case is open", "demo")
-        clock.ahead = timedelta(days=6 * 366)
+        clock.advance(timedelta(days=6 * 366).total_seconds())
         said = ["listed" if disposal.list_due(aside, "demo") else "held, so not listed"]
         holds.release_holds(aside, deposit.archive_id, "demo: the case is closed", "demo")
         listed = disposal.list_due(aside, "demo")
@@ -99,16 +100,6 @@ def show_purge(archive: Archive, folder: Path, say: Callable[[str], None]) -> tu
     )
     wanted = ["held, so not listed", "SAME_PERSON", "destroyed"]
     return sentence, said == wanted and gone, f"({', '.join(said)}; {folder.parent / 'destruction.json'})"
-
-
-class _MovedClock:
-    """The archive's time, and as much more as somebody says."""
-
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._clock, self.ahead = clock, timedelta(0)
-
-    def __call__(self) -> datetime:
-        return self._clock() + self.ahead
 
 
 def _code(act: Callable[[], object]) -> str:

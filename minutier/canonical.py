@@ -37,7 +37,7 @@ def decode(data: bytes) -> Any:
 
 def strict_base64(text: str | bytes) -> bytes:
     """Read base64 (RFC 4648 §4); ValueError for any spelling but the one that is written."""
-    data = text.encode("ascii", "strict") if isinstance(text, str) else text
+    data = text.encode("ascii") if isinstance(text, str) else text
     raw = base64.b64decode(data, validate=True)
     if base64.b64encode(raw) != data:
         raise ValueError("its base64 has another spelling")

@@ -6,7 +6,6 @@ What is answered is what the replicas gave, good or not: the supervision judges 
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Protocol
 
 from minutier.challenge import Challenge, CopyAnswer, decode_challenge, encode_answer
@@ -52,21 +51,17 @@ def meet_challenge(archive: Archive, wire: Wire) -> int | None:
     with crossing("supervision", "reply", str(challenge.number)):
         said = wire.reply(data)
     if said.status == 409:
-        raise _failed(challenge, said.body)
+        raise _failed(challenge, said)
     if said.status not in (200, 404):  # 404: answered already, or taken back meanwhile
         raise _unclear(f"it did not take the answer to challenge {challenge.number}, status {said.status}")
     return challenge.number
 
 
-def _failed(challenge: Challenge, body: bytes) -> IntegrityFailureError:
-    try:
-        value = json.loads(body)
-        why = f"{value['code']}. {value['message']}"
-    except (ValueError, KeyError, TypeError):
-        why = "it does not say why."
+def _failed(challenge: Challenge, said: Answer) -> IntegrityFailureError:
     return IntegrityFailureError(
         "CHALLENGE_FAILED",
-        f"The supervision asked for document {challenge.archive_id} and does not accept what the stores gave: {why}",
+        f"The supervision asked for document {challenge.archive_id} and does not accept what the stores gave:"
+        f" {said.why}",
         remedy=f"It has raised an alarm. `minutier check {challenge.archive_id}` names the copy, `minutier sweep` mends"
         " it.",
     )

@@ -7,7 +7,6 @@ theirs. The token is over the very bytes of the signed note, so that `openssl ts
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -120,7 +119,7 @@ def tell_last(archive: Archive, wire: Wire) -> int | None:
     if said.status == 409:
         raise IntegrityFailureError(
             "STAMP_REFUSED",
-            f"The supervision does not accept the time-stamp of {format_time(known.gen_time)}: {_why(said.body)}",
+            f"The supervision does not accept the time-stamp of {format_time(known.gen_time)}: {said.why}",
             remedy="It has raised an alarm. Keep the instance as it is; are its roots those of your authorities?",
         )
     if said.status != 200:
@@ -128,11 +127,3 @@ def tell_last(archive: Archive, wire: Wire) -> int | None:
             "SUPERVISION_DOWN", f"The supervision answers {said.status}.", remedy="It is told again the next night."
         )
     return known.size
-
-
-def _why(body: bytes) -> str:
-    try:
-        value = json.loads(body)
-        return f"{value['code']}. {value['message']}"
-    except (ValueError, KeyError, TypeError):
-        return "it does not say why."

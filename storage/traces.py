@@ -6,6 +6,7 @@ A bundle that was sent and not answered is sent again as the same bytes: the sup
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -30,6 +31,15 @@ class Answer:
 
     status: int
     body: bytes
+
+    @property
+    def why(self) -> str:
+        """Give code and sentence of a refusal, `{"code", "message"}` in JSON; the status where it says nothing."""
+        try:
+            value = json.loads(self.body)
+            return f"{value['code']}. {value['message']}"
+        except (ValueError, KeyError, TypeError):
+            return f"status {self.status}"
 
 
 class Wire(Protocol):
@@ -169,25 +179,20 @@ def _row(connection: Connection, number: int) -> dict[str, Any]:
 
 
 def _refused(answer: Answer) -> PolicyRefusedError | ServiceUnavailableError | BadInputError:
-    try:
-        value = canonical.decode(answer.body)
-        code, message = str(value["code"]), str(value["message"])
-    except (ValueError, KeyError, TypeError):
-        code, message = "", f"status {answer.status}"
     if answer.status == 409:
         return PolicyRefusedError(
             "TRACE_REFUSED",
-            f"The supervision refuses what this archive tells: {code}. {message}",
+            f"The supervision refuses what this archive tells: {answer.why}",
             remedy="It has raised an alarm. Keep the instance as it is and have the journal examined.",
         )
     if answer.status == 404:
         return BadInputError(
             "ARCHIVE_NOT_WATCHED",
-            f"The supervision does not watch this archive ({message}).",
+            f"The supervision does not watch this archive ({answer.why}).",
             remedy="Register it there with the key trust/journal.vkey, and name it at the end of supervision_url.",
         )
     return ServiceUnavailableError(
-        "SUPERVISION_DOWN", f"The supervision did not take the bundle ({message}).", remedy="It is sent again."
+        "SUPERVISION_DOWN", f"The supervision did not take the bundle ({answer.why}).", remedy="It is sent again."
     )
 
 

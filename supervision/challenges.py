@@ -125,11 +125,11 @@ def _judge(connection: sqlite3.Connection, archive: str, answer: Answer) -> Inte
         return refused("CHALLENGE_DIFFERS", f"the copies of {named} differ from one another")
     # 7: and as the first time.
     pinned = f"{copies[0].size} {copies[0].sha256}"
-    where = "WHERE archive = ? AND archive_id = ?"
-    row = connection.execute(f"SELECT pinned FROM document {where}", (archive, answer.archive_id)).fetchone()  # noqa: S608 - constant text
+    document = (archive, answer.archive_id)
+    row = connection.execute("SELECT pinned FROM document WHERE archive = ? AND archive_id = ?", document).fetchone()
     if row["pinned"] not in ("", pinned):
         return refused("CHALLENGE_CHANGED", f"{named} is not what was shown the first time")
-    connection.execute(f"UPDATE document SET pinned = ? {where}", (pinned, archive, answer.archive_id))  # noqa: S608 - constant text
+    connection.execute("UPDATE document SET pinned = ? WHERE archive = ? AND archive_id = ?", (pinned, *document))
     return None
 
 

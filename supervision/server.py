@@ -23,10 +23,14 @@ from supervision.notices import send_due
 from supervision.page import page, status
 from supervision.watch import Watch, look, receive, receive_answer, receive_stamp
 
-_BUNDLES = re.compile(r"/v1/archives/([a-z0-9][a-z0-9-]{0,62})/bundles\Z")
 _CHALLENGE = re.compile(r"/v1/archives/([a-z0-9][a-z0-9-]{0,62})/challenge\Z")
-_ANSWERS = re.compile(r"/v1/archives/([a-z0-9][a-z0-9-]{0,62})/answers\Z")
-_STAMPS = re.compile(r"/v1/archives/([a-z0-9][a-z0-9-]{0,62})/stamps\Z")
+_TAKEN = re.compile(r"/v1/archives/([a-z0-9][a-z0-9-]{0,62})/(bundles|answers|stamps)\Z")
+_TAKERS: dict[str, tuple[Callable[[Watch, str, bytes], bytes], int]] = {
+    "bundles": (receive, MAX_BYTES),
+    "answers": (receive_answer, challenge.MAX_BYTES),
+    "stamps": (receive_stamp, journal_stamp.MAX_BYTES),
+}
+"""What is taken under which name, and its most bytes."""
 _TICK_SECONDS = 10.0
 _PATIENCE_SECONDS = 60
 
@@ -91,14 +95,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take a bundle, an answer to a challenge, or a time-stamp of the journal."""
-        takers = ((_BUNDLES, receive, MAX_BYTES), (_ANSWERS, receive_answer, challenge.MAX_BYTES),
-                  (_STAMPS, receive_stamp, journal_stamp.MAX_BYTES))  # fmt: skip
-        found = [(path.match(self.path), take, size) for path, take, size in takers if path.match(self.path)]
-        match, take, most = found[0] if found else (None, receive, 0)
+        match = _TAKEN.match(self.path)
         length = self.headers.get("Content-Length", "")
         if match is None or not length.isascii() or not length.isdigit():
             self._json(404, {"code": "NOT_FOUND", "message": "A bundle is sent to /v1/archives/NAME/bundles."})
-        elif int(length) > most:
+            return
+        take, most = _TAKERS[match[2]]
+        if int(length) > most:
             self._json(413, {"code": "TOO_LARGE", "message": f"It has at most {most} bytes."})
         else:
             self._take(take, match[1], self.rfile.read(int(length)))

@@ -98,7 +98,7 @@ def carry_through(archive: Archive, archive_ids: Sequence[str]) -> list[Deposit]
         screen_deposit(archive, archive_id)
         render_deposit(archive, archive_id)
         seal_deposit(archive, archive_id, software())
-    ready = [each for each in archive_ids if current(archive, each).state == "SEALED"]
+    ready = [each for each in archive_ids if current(archive, each).state != "REFUSED"]
     if ready:
         stamp_batch(archive, ready)
     for archive_id in ready:

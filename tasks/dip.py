@@ -7,7 +7,6 @@ proves nothing: the proofs do.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree as Tree
 
 from minutier.events import format_time
+from minutier.fingerprint import fingerprint_file
 from storage.acts import Act
 from storage.catalogue import Deposit
 
@@ -23,7 +23,6 @@ NAMESPACE = "fr:gouv:culture:archivesdefrance:seda:v2.3"
 NAME = "manifest.xml"
 _ILLEGAL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 §2.2 has no way to write."""
-_BLOCK = 1 << 20
 _PDF, _ZIP, _ANY = "application/pdf", "application/zip", "application/octet-stream"
 
 
@@ -70,9 +69,9 @@ def _data_objects(package: Tree.Element, number: int, deposit: Deposit, payload:
             item = Tree.SubElement(group, "BinaryDataObject", id=f"BD-{number}-{name}-{place}")
             _text(item, "DataObjectVersion", version)
             _text(item, "Uri", quote(path.relative_to(payload).as_posix()))
-            size, digest = _measured(path)
-            _text(item, "MessageDigest", digest, algorithm="SHA-256")
-            _text(item, "Size", str(size))
+            digests = fingerprint_file(path)
+            _text(item, "MessageDigest", digests.sha256, algorithm="SHA-256")
+            _text(item, "Size", str(digests.size))
             identified = Tree.SubElement(item, "FormatIdentification")
             _text(identified, "MimeType", kind)
             puid = str((deposit.screening or {}).get("puid") or "")
@@ -132,12 +131,3 @@ def _refer(unit: Tree.Element, group: str) -> None:
 def _text(above: Tree.Element, name: str, text: str, **attributes: str) -> None:
     # The schema wants something there; a blank alone, or what XML cannot write, is said as such.
     Tree.SubElement(above, name, attributes).text = _ILLEGAL.sub("\ufffd", text).strip() or "–"
-
-
-def _measured(path: Path) -> tuple[int, str]:
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-            size += len(block)
-    return size, digest.hexdigest()

@@ -6,17 +6,13 @@ import dataclasses
 from pathlib import Path
 
 from minutier.age import X25519, Identity, generate_identity
-from storage import vault
 from storage.archive import Archive
 from storage.blind import load_delivery, seal_local
-from storage.bootstrap import require_probed
 from storage.catalogue import Deposit
 from storage.classes import BLIND, LifecycleClass, create_class
-from storage.reception import Delivery, current, receive
+from storage.reception import Delivery, receive
 from storage.safes import create_safe
-from storage.sealing import seal_deposit, stamp_batch
-from tasks.rendering import render_deposit
-from tasks.screening import screen_deposit
+from tasks.aside import carry_through
 from tests.support.rig import Rig
 
 CLASS = "sealed"
@@ -44,23 +40,6 @@ def blind_delivery(rig: Rig, source: Path, recipients: list[str], safe: str = "n
     return Delivery(ciphertext, safe, CLASS, blind=load_delivery(statement), **values)  # type: ignore[arg-type]
 
 
-def carry_really(archive: Archive, archive_ids: list[str]) -> list[Deposit]:
-    """Carry received documents to their end through the real screening and rendition."""
-    require_probed(archive)
-    for archive_id in archive_ids:
-        screen_deposit(archive, archive_id)
-        render_deposit(archive, archive_id)
-        seal_deposit(archive, archive_id, {"minutier": "test"})
-    stamp_batch(archive, archive_ids)
-    for archive_id in archive_ids:
-        vault.store_deposit(archive, archive_id)
-    vault.commit_deposits(archive, archive_ids)
-    for archive_id in archive_ids:
-        vault.lock_deposit(archive, archive_id)
-    vault.attest_deposits(archive, archive_ids)
-    return [current(archive, archive_id) for archive_id in archive_ids]
-
-
 def deposit_blind(rig: Rig, source: Path, recipients: list[str], safe: str = "notary", **more: object) -> Deposit:
     received = receive(rig.archive, blind_delivery(rig, source, recipients, safe, **more))
-    return carry_really(rig.archive, [received.archive_id])[0]
+    return carry_through(rig.archive, [received.archive_id])[0]

@@ -26,7 +26,8 @@ from storage.opening import document_identity, read_range
 from storage.proofs import export_proof
 from storage.reception import Delivery, receive
 from storage.rekey import rekey_safe
-from tests.support.clients import CLASS, blind_delivery, carry_really, client_safe, deposit_blind, holding
+from tasks.aside import carry_through
+from tests.support.clients import CLASS, blind_delivery, client_safe, deposit_blind, holding
 
 TEXT = b"Acte de vente, dossier 4711: " + b"un texte que personne ici ne lit. " * 4000
 
@@ -201,7 +202,7 @@ def test_the_same_delivery_again_is_the_same_deposit(rig, source):
     delivery = blind_delivery(rig, source, [str(client.recipient)])
     first = receive(rig.archive, delivery)
     assert receive(rig.archive, delivery).archive_id == first.archive_id
-    (found,) = carry_really(rig.archive, [first.archive_id])
+    (found,) = carry_through(rig.archive, [first.archive_id])
     assert receive(rig.archive, delivery) == found
 
 

@@ -15,8 +15,9 @@ from minutier.errors import IntegrityFailureError
 from storage import reading
 from storage.directory import DirectoryStore
 from storage.reception import Delivery, receive
+from tasks.aside import carry_through
 from tasks.samples.paper import Paper, draw
-from tests.support.clients import blind_delivery, carry_really, client_safe, holding
+from tests.support.clients import blind_delivery, client_safe, holding
 from tests.support.rig import make_rig
 
 WINDOW = 16
@@ -120,7 +121,7 @@ def test_the_operator_without_a_clients_key_reads_no_managed_document(rig, paper
     received = receive(rig.archive, Delivery(paper, "notary", "default", "R-1", "tests", name="acte.pdf"))
     # While it travels, a managed document is in clear in the spool: the search finds it there.
     assert any("/spool/" in name for name in found_in(everything(rig), windows(paper.read_bytes())))
-    (deposit,) = carry_really(rig.archive, [received.archive_id])
+    (deposit,) = carry_through(rig.archive, [received.archive_id])
     assert (deposit.state, deposit.rendition["verdict"]) == ("ARCHIVED", "passed")
     own = holding(rig.archive, client)
     reading.read(own, deposit, tmp_path / "back.pdf")
@@ -146,7 +147,7 @@ def test_the_operator_reads_no_blind_document_and_cannot_confirm_a_guess(rig, pa
     wanted = windows(paper.read_bytes()) | windows(WORDS.encode())
     # Not even while it travels.
     assert found_in(everything(rig), wanted) == set()
-    (deposit,) = carry_really(rig.archive, [received.archive_id])
+    (deposit,) = carry_through(rig.archive, [received.archive_id])
     assert deposit.state == "ARCHIVED"
     reading.read(holding(rig.archive, client), deposit, tmp_path / "back.pdf")
     assert (tmp_path / "back.pdf").read_bytes() == paper.read_bytes()
@@ -163,7 +164,7 @@ def test_the_operator_reads_no_blind_document_and_cannot_confirm_a_guess(rig, pa
 
 def test_the_same_search_opens_a_document_whose_key_the_host_holds(rig, paper):
     received = receive(rig.archive, Delivery(paper, "demo", "default", "R-1", "tests", name="acte.pdf"))
-    (deposit,) = carry_really(rig.archive, [received.archive_id])
+    (deposit,) = carry_through(rig.archive, [received.archive_id])
     places = everything(rig)
     sealed = age_files(rig.archive, places, deposit)
     around = identities_lying_around(places)

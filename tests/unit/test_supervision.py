@@ -627,6 +627,7 @@ def test_a_tampered_database_is_alarmed_at_the_next_bundle(shipping):
     with pytest.raises(PolicyRefusedError) as stopped:
         ship(rig.archive, wire, watch.witness)
     assert stopped.value.code == "TRACE_REFUSED"
+    assert "TRACE_" in stopped.value.message
     assert codes(watch) == ["TRACE_FORK"]
 
 
