@@ -141,14 +141,18 @@ sync_environment() {
     }
 }
 
-# The schemas of SEDA, as a package of another archive brings them: its files alone, pinned, none of its code is run.
-fetch_schemas() {
-    local target=$CACHE/seda-2.4.1
-    [ ! -d "$target" ] || return 0
-    rm -rf "$target.unfinished"
-    "$1" pip install --quiet --no-deps --require-hashes --target "$target.unfinished" \
-        -r tests/independent/seda/requirements.txt
-    mv "$target.unfinished" "$target"
+# What judges the packages that leave, pinned and beside the environment: the schemas of SEDA, as a package of another
+# archive brings them (its files alone, none of its code is run), and the validator of the E-ARK foundation.
+fetch_judges() {
+    local each target
+    for each in seda-2.4.1 eark-1.1.3; do
+        target=$CACHE/$each
+        [ ! -d "$target" ] || continue
+        rm -rf "$target.unfinished"
+        "$1" pip install --quiet --no-deps --require-hashes --target "$target.unfinished" \
+            -r "tests/independent/${each%%-*}/requirements.txt"
+        mv "$target.unfinished" "$target"
+    done
 }
 
 case $mode in
@@ -170,8 +174,8 @@ if [ "$mode" = test ]; then
     PATH=$PATH:$(dirname "$uv") infra/minio.sh >/dev/null
     say "independent verifiers for the tests"
     infra/verifiers.sh >/dev/null
-    say "published schemas of SEDA for the tests"
-    fetch_schemas "$uv"
+    say "published schemas of SEDA and validator of E-ARK for the tests"
+    fetch_judges "$uv"
 fi
 say "ready"
 if ! command -v uv >/dev/null; then

@@ -31,7 +31,7 @@ def write_bag(
     """
     manifests: dict[str, list[str]] = {name: [] for name in _ALGORITHMS}
     size = count = 0
-    for path in _files(folder / PAYLOAD):
+    for path in payload_files(folder / PAYLOAD):
         digests, length = _digests(path)
         size, count = size + length, count + 1
         for name in _ALGORITHMS:
@@ -63,7 +63,7 @@ def read_bag(folder: Path) -> list[Path]:
         for name, digest in told.items():
             if _digests(_inside(folder, name))[0][algorithm] != digest:
                 raise _altered(name, "it is not the file that was put there")
-    payload = {path.relative_to(folder).as_posix(): path for path in _files(folder / PAYLOAD)}
+    payload = {path.relative_to(folder).as_posix(): path for path in payload_files(folder / PAYLOAD)}
     manifests = {algorithm: _told(folder, f"manifest-{algorithm}.txt") for algorithm in _ALGORITHMS}
     for listed in manifests.values():
         if strange := set(listed) ^ set(payload):
@@ -75,7 +75,8 @@ def read_bag(folder: Path) -> list[Path]:
     return list(payload.values())
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def payload_files(folder: Path) -> Iterator[Path]:
+    """Give the files below a directory, in the order of their paths."""
     yield from sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree as Tree
 
 from minutier.events import format_time
-from minutier.fingerprint import fingerprint_file
+from minutier.fingerprint import Fingerprint
 from storage.acts import Act
 from storage.catalogue import Deposit
 
@@ -23,17 +23,27 @@ NAMESPACE = "fr:gouv:culture:archivesdefrance:seda:v2.3"
 NAME = "manifest.xml"
 _ILLEGAL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 §2.2 has no way to write."""
-_PDF, _ZIP, _ANY = "application/pdf", "application/zip", "application/octet-stream"
+_PDF, _ZIP, ANY = "application/pdf", "application/zip", "application/octet-stream"
 
 
-def describe(act: Act, given: Sequence[Deposit], payload: Path) -> bytes:
-    """Give the manifest of documents that lie in `payload/documents`, attested by `act`; its addresses are relative."""
+def describe(
+    act: Act,
+    given: Sequence[Deposit],
+    missing: Sequence[Deposit],
+    payload: Path,
+    digests: Mapping[Path, Fingerprint],
+) -> bytes:
+    """Give the manifest of documents that lie in `payload/documents`, attested by `act`; its addresses are relative.
+
+    `digests` are those of the files of the payload. What was asked for and is `missing` is named, and the code of the
+    reply says so: `OK`, `WARNING` where some are missing, `KO` where all are.
+    """
     root = Tree.Element("ArchiveDeliveryRequestReply", xmlns=NAMESPACE)
     _text(root, "Date", format_time(act.at))
     _text(root, "MessageIdentifier", act.act_id)
     Tree.SubElement(root, "CodeListVersions")
     package = Tree.SubElement(root, "DataObjectPackage")
-    groups = [_data_objects(package, number, deposit, payload) for number, deposit in enumerate(given, start=1)]
+    groups = [_data_objects(package, place, each, payload, digests) for place, each in enumerate(given, start=1)]
     described = Tree.SubElement(package, "DescriptiveMetadata")
     dossiers: dict[tuple[str, str], Tree.Element] = {}
     for number, deposit in enumerate(given, start=1):
@@ -45,9 +55,9 @@ def describe(act: Act, given: Sequence[Deposit], payload: Path) -> bytes:
             above = dossiers[key]
         _unit(above, number, deposit, groups[number - 1])
     Tree.SubElement(package, "ManagementMetadata")
-    _text(root, "ReplyCode", "OK")
+    _text(root, "ReplyCode", "OK" if not missing else "WARNING" if given else "KO")
     _text(root, "MessageRequestIdentifier", act.act_id)
-    for deposit in given:
+    for deposit in (*given, *missing):
         _text(root, "UnitIdentifier", deposit.archive_id)
     for role, name in (("ArchivalAgency", "Minutier"), ("Requester", str(act.value.get("to") or "Minutier"))):
         _text(Tree.SubElement(root, role), "Identifier", name)
@@ -56,22 +66,23 @@ def describe(act: Act, given: Sequence[Deposit], payload: Path) -> bytes:
     return written + b"\n"
 
 
-def _data_objects(package: Tree.Element, number: int, deposit: Deposit, payload: Path) -> dict[str, str]:
+def _data_objects(
+    package: Tree.Element, number: int, deposit: Deposit, payload: Path, known: Mapping[Path, Fingerprint]
+) -> dict[str, str]:
     """Write the data objects of a document; gives the ids of its groups: `document`, and `proof` where there is one."""
     found: defaultdict[str, list[tuple[str, Path, str]]] = defaultdict(list)
-    for version, path, kind in _files(deposit, payload / "documents" / deposit.archive_id):
+    for version, path, kind in files(deposit, payload / "documents" / deposit.archive_id):
         found["proof" if path.name == "proof.zip" else "document"].append((version, path, kind))
     ids = {}
-    for name, files in found.items():
+    for name, held in found.items():
         ids[name] = f"OG-{number}-{name}"
         group = Tree.SubElement(package, "DataObjectGroup", id=ids[name])
-        for place, (version, path, kind) in enumerate(files, start=1):
+        for place, (version, path, kind) in enumerate(held, start=1):
             item = Tree.SubElement(group, "BinaryDataObject", id=f"BD-{number}-{name}-{place}")
             _text(item, "DataObjectVersion", version)
             _text(item, "Uri", quote(path.relative_to(payload).as_posix()))
-            digests = fingerprint_file(path)
-            _text(item, "MessageDigest", digests.sha256, algorithm="SHA-256")
-            _text(item, "Size", str(digests.size))
+            _text(item, "MessageDigest", known[path].sha256, algorithm="SHA-256")
+            _text(item, "Size", str(known[path].size))
             identified = Tree.SubElement(item, "FormatIdentification")
             _text(identified, "MimeType", kind)
             puid = str((deposit.screening or {}).get("puid") or "")
@@ -81,15 +92,15 @@ def _data_objects(package: Tree.Element, number: int, deposit: Deposit, payload:
     return ids
 
 
-def _files(deposit: Deposit, folder: Path) -> Iterator[tuple[str, Path, str]]:
+def files(deposit: Deposit, folder: Path) -> Iterator[tuple[str, Path, str]]:
     """Give what lies in the folder of a document: its version in the words of SEDA, its path, its media type."""
-    stated = str((deposit.screening or {}).get("media_type") or _ANY)
+    stated = str((deposit.screening or {}).get("media_type") or ANY)
     for path in sorted((folder / "original").glob("*")):
         yield "BinaryMaster_1", path, stated
     for name, version, kind in (
-        ("original.age", "BinaryMaster_1", _ANY),
+        ("original.age", "BinaryMaster_1", ANY),
         ("rendition.pdf", "Dissemination_1", _PDF),
-        ("rendition.age", "Dissemination_1", _ANY),
+        ("rendition.age", "Dissemination_1", ANY),
         ("proof.zip", "BinaryMaster_1", _ZIP),
     ):
         if (folder / name).is_file():

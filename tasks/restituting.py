@@ -13,13 +13,14 @@ from typing import Any
 
 from minutier import canonical
 from minutier.errors import BadInputError, IntegrityFailureError, ServiceUnavailableError
+from minutier.fingerprint import fingerprint_file
 from storage.acts import Act
 from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.files import write_durably
 from storage.restitution import attest, give_document
-from tasks import dip
-from tasks.bag import PAYLOAD, read_bag, write_bag
+from tasks import dip, eark
+from tasks.bag import PAYLOAD, payload_files, read_bag, write_bag
 
 ATTESTATION = "restitution.json"
 _DOCUMENTS = f"{PAYLOAD}/documents"
@@ -36,7 +37,7 @@ Ce dossier est un « sac » BagIt (RFC 8493). Il contient, pour chaque document,
   metadata.json    ce que l'archive sait de lui.
 Si le client détient les clés : fichiers .age chiffrés et leur clé document.key.age. Pour les ouvrir :
   age --decrypt -i IDENTITÉ document.key.age > cle.txt ; age --decrypt -i cle.txt original.age > document
-data/index.csv donne la liste, data/manifest.xml la même description en SEDA 2.3.
+data/index.csv donne la liste, data/manifest.xml la même description en SEDA 2.3, data/METS.xml en E-ARK (DIP).
 restitution.json et son scellement .p7s attestent ce qui a été remis.
 Vérifier le sac :  sha256sum --check manifest-sha256.txt
 
@@ -47,7 +48,7 @@ This directory is a BagIt bag (RFC 8493). For each document, in data/documents/N
   metadata.json    what the archive knows of it.
 Where the client holds the keys: encrypted .age files and their key document.key.age. To open them:
   age --decrypt -i IDENTITY document.key.age > key.txt ; age --decrypt -i key.txt original.age > document
-data/index.csv is the list, data/manifest.xml describes the same in SEDA 2.3.
+data/index.csv is the list, data/manifest.xml describes the same in SEDA 2.3, data/METS.xml in E-ARK (DIP).
 restitution.json and its seal .p7s attest what was given.
 Check the bag:  sha256sum --check manifest-sha256.txt
 """
@@ -105,7 +106,7 @@ def restitute(
     progress(len(deposits), len(deposits))
     write_durably(folder / PAYLOAD / "index.csv", _index(state, folder), mode=0o644)
     act = attest(archive, state.given, [deposit for deposit, _ in state.missing], to, known)
-    write_durably(folder / PAYLOAD / dip.NAME, dip.describe(act, state.given, folder / PAYLOAD), mode=0o644)
+    _describe(act, state, folder / PAYLOAD)
     size, count = write_bag(folder, _info(act, len(state.given)), _tags(act))
     read_bag(folder)
     return Restitution(
@@ -116,6 +117,28 @@ def restitute(
         count,
         size,
     )
+
+
+def _describe(act: Act, state: _Progress, payload: Path) -> None:
+    """Write what describes the payload in the words of others: SEDA, and METS over the whole."""
+    for folder, name, text in (
+        (eark.DOCUMENTATION, "LISEZMOI-README.txt", _README),
+        (eark.SCHEMAS, "SCHEMAS.txt", eark.SCHEMAS_PAGE),
+    ):
+        (payload / folder).mkdir(exist_ok=True)
+        write_durably(payload / folder / name, text.encode(), mode=0o644)
+    for name in (dip.NAME, eark.NAME):
+        (payload / name).unlink(missing_ok=True)
+    digests = {path: fingerprint_file(path) for path in payload_files(payload)}
+    missing = [deposit for deposit, _ in state.missing]
+    write_durably(payload / dip.NAME, dip.describe(act, state.given, missing, payload, digests), mode=0o644)
+    digests[payload / dip.NAME] = fingerprint_file(payload / dip.NAME)
+    kinds = {
+        path: kind
+        for deposit in state.given
+        for _, path, kind in dip.files(deposit, payload / "documents" / deposit.archive_id)
+    }
+    write_durably(payload / eark.NAME, eark.describe(act, payload, digests, kinds), mode=0o644)
 
 
 def _open_folder(folder: Path) -> str:

@@ -1,8 +1,6 @@
 """What is given back is described as SEDA wants it: the published schemas say so, and read every address of it."""
 
 import hashlib
-import os
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -10,22 +8,10 @@ from lxml import etree
 
 from tasks.dip import NAMESPACE
 from tasks.restituting import restitute
+from tests.independent.seda import schema
 from tests.support.clients import client_safe
 
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minutier"
-_SCHEMAS = _CACHE / "seda-2.4.1" / "cubicweb_seda" / "xsd"
 S = f"{{{NAMESPACE}}}"
-
-
-def schema(version: str):
-    if version == "2.3":
-        named = os.environ.get("MINUTIER_TEST_SEDA_XSD")
-        if not named:
-            pytest.skip("MINUTIER_TEST_SEDA_XSD names no seda-2.3-main.xsd: no package brings it")
-        return etree.XMLSchema(etree.parse(named))
-    if not _SCHEMAS.is_dir():
-        pytest.skip("the schemas of SEDA are not there: run infra/bootstrap.sh test")
-    return etree.XMLSchema(etree.parse(_SCHEMAS / f"seda-{version}-main.xsd"))
 
 
 @pytest.fixture
@@ -42,16 +28,47 @@ def bag(rig, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["2.2", "2.3"])
-def test_the_published_schema_validates_it(bag, version):
+def test_the_schema_validates_it(bag, version, tmp_path):
     done, _ = bag
     text = (done.folder / "data" / "manifest.xml").read_bytes()
     assert text.count(b"seda:v2.3") == 1
     tree = etree.fromstring(text.replace(b"seda:v2.3", f"seda:v{version}".encode()))
-    judge = schema(version)
+    judge = schema(version, tmp_path)
     assert judge.validate(tree), judge.error_log
     # The judge can say no.
     tree.find(f".//{{{NAMESPACE.removesuffix('2.3')}{version}}}Size").text = "much"
     assert not judge.validate(tree)
+
+
+@pytest.mark.parametrize(
+    ("below", "after", "added", "taken"),
+    [
+        ("BinaryDataObject", "DataObjectVersion", "<DataObjectUse>BinaryMaster</DataObjectUse>", True),
+        ("Content", None, "<SigningInformation><SigningRole>Timestamp</SigningRole></SigningInformation>", True),
+        ("Content", None, "<SigningInformation><SigningRole>Notary</SigningRole></SigningInformation>", False),
+        ("Content", None, "<Signature><Masterdata>x</Masterdata></Signature>", False),
+    ],
+)
+def test_the_judge_of_2_3_knows_what_2_3_changed(bag, tmp_path, below, after, added, taken):
+    tree = etree.parse(bag[0].folder / "data" / "manifest.xml").getroot()
+    (unit,) = tree.xpath(f"(//s:{below})[1]", namespaces={"s": NAMESPACE})
+    place = len(unit) if after is None else unit.index(unit.find(f"{S}{after}")) + 1
+    unit.insert(place, etree.fromstring(added.replace(">", f' xmlns="{NAMESPACE}">', 1)))
+    assert schema("2.3", tmp_path).validate(tree) is taken
+
+
+def test_what_is_missing_is_asked_for_and_the_reply_says_so(rig, tmp_path):
+    one, two = rig.deposit(b"one", "R-1"), rig.deposit(b"two", "R-2")
+    for number, bad in enumerate(([one], [one, two])):
+        for store in rig.stores:
+            (version,) = store.versions(f"demo/{bad[-1].archive_id}/original.age")
+            store.damage(version.key, version.version_id, b"rotten")
+        done = restitute(rig.archive, [one, two], tmp_path / f"bag-{number}")
+        root = etree.parse(done.folder / "data" / "manifest.xml").getroot()
+        judge = schema("2.3", tmp_path)
+        assert judge.validate(root), judge.error_log
+        assert root.findtext(f"{S}ReplyCode") == ("WARNING", "KO")[number]
+        assert {each.text for each in root.iter(f"{S}UnitIdentifier")} == {one.archive_id, two.archive_id}
 
 
 def test_every_data_object_is_the_file_it_says(bag):
