@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=4, help="large documents (default 4)")
     parser.add_argument("--megabytes", type=int, default=32, help="size of each, in MB (default 32)")
     parser.add_argument("--middle", type=int, default=60, help="documents of 300 kB (default 60)")
-    parser.add_argument("--small", type=int, default=40, help="one-page papers (default 40)")
+    parser.add_argument("--small", type=int, default=200, help="one-page papers (default 200)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
     result = measure(options.large, options.megabytes, options.middle, options.small)

@@ -133,21 +133,19 @@ def mark(connection: Connection, looked_at: Iterable[tuple[Copy, str]], at: date
 
     Only where the version is still the one that was looked at: a copy healed meanwhile is a new one.
     """
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "UPDATE replica_copy SET tried_at = %(at)s,"
-            " swept_at = CASE WHEN %(outcome)s = 'good' THEN %(at)s ELSE swept_at END,"
-            " checked_at = CASE WHEN %(outcome)s = 'good' THEN %(at)s ELSE checked_at END,"
-            " health = CASE %(outcome)s WHEN 'good' THEN 'good' WHEN 'unhealed' THEN 'damaged' ELSE health END"
-            " WHERE archive_id = %(owner)s AND role = %(role)s AND replica = %(replica)s AND version_id = %(version)s",
-            [
-                {
-                    "at": at, "outcome": outcome, "owner": copy.archive_id, "role": copy.role,
-                    "replica": copy.replica, "version": copy.version_id,
-                }
-                for copy, outcome in looked_at
-            ],
-        )  # fmt: skip
+    rows = [(copy.archive_id, copy.role, copy.replica, copy.version_id, outcome) for copy, outcome in looked_at]
+    columns = zip(*rows, strict=True) if rows else [()] * 5
+    connection.execute(
+        "UPDATE replica_copy c SET tried_at = %(at)s,"
+        " swept_at = CASE WHEN seen.outcome = 'good' THEN %(at)s ELSE swept_at END,"
+        " checked_at = CASE WHEN seen.outcome = 'good' THEN %(at)s ELSE checked_at END,"
+        " health = CASE seen.outcome WHEN 'good' THEN 'good' WHEN 'unhealed' THEN 'damaged' ELSE health END"
+        " FROM unnest(%(owner)s::uuid[], %(role)s::text[], %(replica)s::text[], %(version)s::text[],"
+        " %(outcome)s::text[]) AS seen (archive_id, role, replica, version_id, outcome)"
+        " WHERE (c.archive_id, c.role, c.replica, c.version_id)"
+        " = (seen.archive_id, seen.role, seen.replica, seen.version_id)",
+        dict(zip(("owner", "role", "replica", "version", "outcome"), map(list, columns), strict=True)) | {"at": at},
+    )
 
 
 def proofs_to_check(connection: Connection, started: datetime, limit: int) -> list[str]:

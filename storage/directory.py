@@ -16,10 +16,12 @@ import io
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -46,6 +48,7 @@ _MARKER = "store.json"
 _MARKER_BYTES = encode({"format": "minutier-directory-store/1"})
 _ASIDE = ".aside"
 _BUFFER = 1 << 17
+_LOCK_BYTES = 1 << 12
 _LEFTOVER_SECONDS = 24 * 3600.0
 # Nanoseconds since 1970 in 20 digits sort by time; 64 random bits keep two writers apart.
 _VERSION = re.compile(r"([0-9]{20})-[0-9a-f]{16}\Z")
@@ -70,6 +73,7 @@ class DirectoryStore:
     ) -> None:
         self.name = name
         self.root = root.absolute()
+        self._top = str(self.root)
         self._clock = clock
         if create:
             self._create()
@@ -107,9 +111,10 @@ class DirectoryStore:
 
     def open(self, key: str, version_id: str, *, offset: int = 0, length: int = 0) -> AbstractContextManager[BinaryIO]:
         """See the port. The stream cannot seek."""
-        path = self._find(key, version_id)
         try:
-            stream = io.BufferedReader(_Bytes(path, self.root, offset, length), _BUFFER)
+            stream = io.BufferedReader(_Bytes(self._spot(key, version_id), self.root, offset, length), _BUFFER)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._absent(key, version_id) from None
         except OSError as error:
             raise disk_error(error, self.root) from error
         try:
@@ -123,14 +128,20 @@ class DirectoryStore:
     def lock_state(self, key: str, version_id: str) -> LockState:
         """See the port."""
         path = self._find(key, version_id)
-        with self._disk():
-            return self._read_lock(path) or LockState(None, legal_hold=False)
+        try:
+            lock = _read_lock(path)
+        except OSError as error:
+            raise disk_error(error, self.root) from error
+        if lock is None:
+            with self._disk():
+                return LockState(None, legal_hold=False)
+        return lock
 
     def extend_lock(self, key: str, version_id: str, retain_until: datetime, *, legal_hold: bool) -> None:
         """See the port."""
         path = self._find(key, version_id)
         with self._disk(), _exclusive(path.parent):
-            current, until = self._read_lock(path) or LockState(None, legal_hold=False), whole_second(retain_until)
+            current, until = _read_lock(path) or LockState(None, legal_hold=False), whole_second(retain_until)
             check_not_shorter(self.name, f"shorten the lock of {key}", current, until)
             if until != current.retain_until:
                 check_future(self.name, until, self._clock())
@@ -143,7 +154,7 @@ class DirectoryStore:
         """See the port. A version without a readable lock is refused: nothing shows that its lock has ended."""
         path = self._find(key, version_id)
         with self._disk(), _exclusive(path.parent):
-            current = self._read_lock(path)
+            current = _read_lock(path)
             if current is None:
                 raise refusal(self.name, f"delete a version of {key}", "its lock file cannot be read")
             check_deletable(self.name, key, current, self._clock())
@@ -228,16 +239,30 @@ class DirectoryStore:
         newest = max((int(name[:20]) for name in _version_ids(folder)), default=0)
         return f"{max(nanoseconds, newest + 1000):020d}-{secrets.token_hex(8)}"
 
+    def _spot(self, key: str, version_id: str) -> str:
+        """Give where the bytes of a version are, or would be; KeyError for what is no version of this store."""
+        check_key(key)
+        if _VERSION.match(version_id) is None:
+            raise self._absent(key, version_id)
+        # A text: half the time of a sweep over small copies would go into making paths.
+        return f"{self._top}/{key}/{version_id}.bin"
+
     def _find(self, key: str, version_id: str) -> Path:
-        path = self.root / check_key(key) / f"{version_id}.bin"
+        path = self._spot(key, version_id)
         try:
-            there = _VERSION.match(version_id) is not None and path.is_file()
+            there = stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - no path is made
+        except (FileNotFoundError, NotADirectoryError):
+            there = False
         except OSError as error:
             raise disk_error(error, self.root) from error
         if not there:
-            with self._disk():
-                raise KeyError(f"{self.name}: no version {version_id} of {key}")
-        return path
+            raise self._absent(key, version_id)
+        return Path(path)
+
+    def _absent(self, key: str, version_id: str) -> KeyError:
+        """Give the error for a version that is not there; ServiceUnavailableError where the whole store is not."""
+        with self._disk():
+            return KeyError(f"{self.name}: no version {version_id} of {key}")
 
     def _versions(self, key: str) -> list[ObjectVersion]:
         _, found = _scan(f"{self.root}/{key}")
@@ -262,17 +287,6 @@ class DirectoryStore:
             elif below := folders.pop(label[:-1], []):
                 yield from self._below(path, below, prefix)
 
-    def _read_lock(self, path: Path) -> LockState | None:
-        """Read the lock beside `path`; None when it is missing or is not what this store writes."""
-        try:
-            record = decode(path.with_suffix(".lock.json").read_bytes())
-            if record["format"] != "minutier-lock/1" or record["mode"] != "COMPLIANCE":
-                return None
-            until = datetime.fromisoformat(record["retain_until"]).astimezone(UTC)
-            return LockState(until, legal_hold=record["legal_hold"] != "OFF")
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return None
-
     def _write_lock(self, folder: Path, version_id: str, until: datetime, *, legal_hold: bool) -> None:
         record = {
             "format": "minutier-lock/1",
@@ -283,15 +297,40 @@ class DirectoryStore:
         copy_durably(io.BytesIO(encode(record)), folder / f"{version_id}.lock.json", self.root / _ASIDE)
 
 
+def _read_lock(path: Path) -> LockState | None:
+    """Read the lock beside the bytes at `path`; None when it is missing or is not what this store writes."""
+    try:
+        descriptor = os.open(f"{str(path)[:-4]}.lock.json", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return _lock(os.read(descriptor, _LOCK_BYTES))
+    except (ValueError, KeyError, TypeError):
+        return None
+    finally:
+        os.close(descriptor)
+
+
+@lru_cache(maxsize=4096)
+def _lock(data: bytes) -> LockState | None:
+    # The locks of what was archived the same day are the same bytes.
+    record = decode(data)
+    if record["format"] != "minutier-lock/1" or record["mode"] != "COMPLIANCE":
+        return None
+    until = datetime.fromisoformat(record["retain_until"]).astimezone(UTC)
+    return LockState(until, legal_hold=record["legal_hold"] != "OFF")
+
+
 class _Bytes(io.RawIOBase):
     """The bytes of one file, read in order; a disk that fails under them is said in the words of the port."""
 
-    def __init__(self, path: Path, root: Path, offset: int = 0, length: int = 0) -> None:
+    def __init__(self, path: str, root: Path, offset: int = 0, length: int = 0) -> None:
         super().__init__()
         self._root = root
         self._left = length or None
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        if offset:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
 
     def readable(self) -> bool:
         """Say that it can be read; it can do nothing else."""

@@ -33,7 +33,7 @@ from storage.quarantine import empty_old
 from storage.reading import CopyFinding
 from storage.watch import StoreFinding, watch_stores
 
-_SLICE = 200
+_LISTED, _SLICE = 10_000, 200
 _SILENT_AFTER = 3
 """Answers in a row that a replica may owe before its other copies are left to the next sweep."""
 _FINDINGS = 1000
@@ -159,22 +159,37 @@ class _Run:
         with ThreadPoolExecutor(max(len(self.archive.replicas), 1), "sweep", _stand_back) as readers:
             while time.monotonic() < deadline:
                 with self.archive.database.transaction() as connection:
-                    waiting = coverage.copies_to_check(connection, self.started, _SLICE, self._silent())
-                if not waiting:
+                    listed = coverage.copies_to_check(connection, self.started, _LISTED, self._silent())
+                    left = coverage.count_to_check(connection, self.started)
+                if not listed:
                     return
-                replicas = sorted({subject.copy.replica for subject in waiting})
-                shares = [[each for each in waiting if each.copy.replica == replica] for replica in replicas]
-                looked_at = []
-                for judged in readers.map(partial(self._read, deadline), shares):
-                    for subject, finding in judged:
-                        outcome = "good" if finding.outcome == "good" else act_on(self.archive, subject, finding)
-                        self._count(finding, outcome, subject.item.size)
-                        # One only unlocked was read whole; the mark of one that was replaced touches nothing.
-                        looked_at.append((subject.copy, "good" if outcome == "healed" else outcome))
-                with self.archive.database.transaction() as connection:
-                    coverage.mark(connection, looked_at, max(self.archive.clock(), self.started))
-                    self._keep(connection)
-                progress(self.counts["copies"], self._remaining())
+                for start in range(0, len(listed), _SLICE):
+                    judged = self._judge(readers, listed[start : start + _SLICE], deadline)
+                    self._mark(judged)
+                    left -= len(judged)
+                    progress(self.counts["copies"], left)
+                    if time.monotonic() >= deadline:
+                        return
+
+    def _judge(
+        self, readers: ThreadPoolExecutor, waiting: list[Subject], deadline: float
+    ) -> list[tuple[Subject, CopyFinding]]:
+        silent = self._silent()
+        replicas = sorted({subject.copy.replica for subject in waiting}.difference(silent))
+        shares = [[each for each in waiting if each.copy.replica == replica] for replica in replicas]
+        return [each for judged in readers.map(partial(self._read, deadline), shares) for each in judged]
+
+    def _mark(self, judged: list[tuple[Subject, CopyFinding]]) -> None:
+        """Mend what is bad of a slice, and write down all of it."""
+        looked_at = []
+        for subject, finding in judged:
+            outcome = "good" if finding.outcome == "good" else act_on(self.archive, subject, finding)
+            self._count(finding, outcome, subject.item.size)
+            # One only unlocked was read whole; the mark of one that was replaced touches nothing.
+            looked_at.append((subject.copy, "good" if outcome == "healed" else outcome))
+        with self.archive.database.transaction() as connection:
+            coverage.mark(connection, looked_at, max(self.archive.clock(), self.started))
+            self._keep(connection)
 
     def _read(self, deadline: float, share: list[Subject]) -> list[tuple[Subject, CopyFinding]]:
         """Judge copies of one replica until its time is spent or it answers no more."""
@@ -226,10 +241,6 @@ class _Run:
 
     def _silent(self) -> list[str]:
         return [replica for replica, count in self.silent.items() if count >= _SILENT_AFTER]
-
-    def _remaining(self) -> int:
-        with self.archive.database.transaction() as connection:
-            return coverage.count_to_check(connection, self.started)
 
     def _progress(self) -> dict[str, Any]:
         findings = [asdict(finding) for finding in self.findings]
