@@ -25,7 +25,7 @@ def main() -> None:
     results: dict[str, Any] = {"machine": machine()}
     results["rendition"] = rendition.measure(40 // share, 6 // share, 1)
     results["ocr"] = ocr.measure(10 // share)
-    results["sweep"] = sweep.measure(4, 32 // share, 60 // share, 40 // share)
+    results["sweep"] = sweep.measure(4, 32 // share, 300 // share, 300 // share)
     results["evidence"] = evidence.measure(10_000 // share, 1000 // share, 20 // share)
     results["deposit"] = deposit.measure(100 // share, 30 // share, prefect=options.prefect)
     if options.json:

@@ -18,12 +18,14 @@ psql=${PSQL:-psql}
 
 mkdir -p "$work/a" "$work/b" "$work/t" "$work/keys"
 touch "$work/journal"
-[ -f "$work/serial" ] || echo 01 >"$work/serial"
-cat >"$work/tsa.cnf" <<CONFIGURATION
+# Two scripts may run at once: each has an authority of its own.
+authority=$work/tsa.$$.cnf
+echo 01 >"$work/serial.$$"
+cat >"$authority" <<CONFIGURATION
 [tsa]
 default_tsa = here
 [here]
-serial = $work/serial
+serial = $work/serial.$$
 signer_digest = sha256
 default_policy = 2.999.3161
 digests = sha256
@@ -63,7 +65,7 @@ for file in "$@"; do
 
     cat "$t.json" "$t.p7s" >"$t.group"
     openssl ts -query -data "$t.group" -sha256 -cert -out "$t.tsq" 2>/dev/null
-    openssl ts -reply -config "$work/tsa.cnf" -queryfile "$t.tsq" -signer "$work/tsa.pem" -inkey "$work/tsa.key" \
+    openssl ts -reply -config "$authority" -queryfile "$t.tsq" -signer "$work/tsa.pem" -inkey "$work/tsa.key" \
         -out "$t.tsr" 2>/dev/null
     openssl ts -verify -queryfile "$t.tsq" -in "$t.tsr" -CAfile "$work/root.pem" >/dev/null 2>&1
 

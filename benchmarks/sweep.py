@@ -32,7 +32,7 @@ from storage.settings import load_settings
 from storage.sweep import sweep
 
 BASELINE = "hashlib.sha256 and hashlib.sha3_512 over the same files, in one process"
-_ROUNDS = 3
+_ROUNDS = 5
 _START = 5.0  # seconds for another process to import and open the archive
 _BLOCK = 1 << 20
 _LINE = "Numéro;Nom;Montant;{:08d}\n"
@@ -41,7 +41,7 @@ _LINE = "Numéro;Nom;Montant;{:08d}\n"
 def measure(large: int, megabytes: int, middle: int, small: int) -> dict[str, Any]:
     """Sweep `large` documents of `megabytes` MB, `middle` of 300 kB and `small` one-page papers; give rates and ratios.
 
-    Each figure is the median of three rounds, ours and the baseline taking turns.
+    Each figure is the median of five rounds, ours and the baseline taking turns.
     """
     result: dict[str, Any] = {"machine": machine(), "baseline": BASELINE}
     load = load_average()
@@ -184,8 +184,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", type=int, default=4, help="large documents (default 4)")
     parser.add_argument("--megabytes", type=int, default=32, help="size of each, in MB (default 32)")
-    parser.add_argument("--middle", type=int, default=60, help="documents of 300 kB (default 60)")
-    parser.add_argument("--small", type=int, default=200, help="one-page papers (default 200)")
+    parser.add_argument("--middle", type=int, default=300, help="documents of 300 kB (default 300)")
+    parser.add_argument("--small", type=int, default=300, help="one-page papers (default 300)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
     result = measure(options.large, options.megabytes, options.middle, options.small)
