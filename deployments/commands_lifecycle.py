@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,6 +71,51 @@ def list_holds() -> None:
     show([asdict(each) for each in found], table(("archive_id", "hold", "since", "by", "reason"), rows))
 
 
+@app.command("begin-term")
+def begin_term(
+    identifiers: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="archive_ids, fingerprints")
+    ] = None,
+    on: Annotated[str, typer.Option("--on", metavar="DATE", help="day of the event, YYYY-MM-DD")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="which event, in one line")] = "",
+    dossier: Annotated[str, typer.Option("--dossier", help="every archived document of this dossier")] = "",
+    safe: Annotated[str, typer.Option("--safe", help="safe of the dossier")] = "demo",
+    by: BY = "",
+) -> None:
+    """Declare the event (end of a contract, of an activity) from which the term of documents runs."""
+    from storage import catalogue, reading, terms
+
+    require_text(reason=reason, by=by, dossier=dossier, safe=safe)
+    day = _day(on)
+    with running_archive() as archive:
+        found = [reading.find(archive, each) for each in identifiers or []]
+        if dossier:
+            with archive.database.transaction() as connection:
+                catalogue.require_safe(connection, safe)
+                held = catalogue.of_dossiers(connection, safe, [dossier])
+            found += [each for each in held if each.state == "ARCHIVED"]
+        if not found:
+            raise BadInputError(
+                "NOTHING_NAMED", "No archived document is named.", remedy="Give archive_ids, or --dossier NAME."
+            )
+        done = [(each, *terms.begin(archive, each.archive_id, day, reason, by or account())) for each in found]
+    value = [{"archive_id": each.archive_id, "new": new, **term.as_dict()} for each, term, new in done]
+    rows: list[tuple[object, ...]] = [
+        (each.archive_id, each.reference, term.event_on, term.until.date(), "" if new else "known")
+        for each, term, new in done
+    ]
+    show(value, table(("archive_id", "reference", "event", "kept until", ""), rows))
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise BadInputError(
+            "BAD_DATE", f"{text!r} is not a day.", remedy="Write it YYYY-MM-DD: --on 2026-11-27"
+        ) from error
+
+
 @app.command()
 def destroy(identifier: ID, reason: REASON, by: BY = "", visa: VISA = "") -> None:
     """Destroy a document whose term has come, on every replica; gives the number of its sealed certificate."""
@@ -134,8 +180,16 @@ def _make_list(by: str, output: Path | None) -> int:
         report = _result(review_due(return_state=True))
         paper = disposal.list_due(archive, by)
         files = write_act(paper, output, paper.act_id) if paper and output else []
+        with archive.database.transaction() as connection:
+            awaiting = disposal.awaiting(archive, connection)
     documents = paper.value["documents"] if paper else []
-    value = {"list_id": paper.act_id if paper else None, "documents": documents, "files": files, **report}
+    value = {
+        "list_id": paper.act_id if paper else None,
+        "documents": documents,
+        "files": files,
+        "awaiting": awaiting,
+        **report,
+    }
     rows: list[tuple[object, ...]] = [
         (each["archive_id"], each["class"], each["retained_until"], each["visa"]) for each in documents
     ]
@@ -144,6 +198,8 @@ def _make_list(by: str, output: Path | None) -> int:
         words = table(("archive_id", "class", "kept until", "visa"), rows)
         words += f"\n\nList {paper.act_id}: nothing goes before another person approves it:"
         words += f"\n  minutier purge --approve {paper.act_id} --by NAME --reason …"
+    if awaiting:
+        words += f"\n{awaiting} more wait for an event: `minutier begin-term` declares it."
     show(value, words)
     return 1 if report["left"] else 0
 

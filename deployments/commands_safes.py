@@ -123,17 +123,21 @@ def create_class(
     fate: Annotated[str, typer.Option(help="what becomes of them then: destroy, sort, or keep")] = "destroy",
     calendar: Annotated[bool, typer.Option("--calendar", help="to the 1 January that follows the years")] = False,
     visa: Annotated[bool, typer.Option("--visa", help="nothing goes without the archives' visa")] = False,
+    on_event: Annotated[bool, typer.Option("--on-event", help="the years run from an event, declared later")] = False,
+    active_years: Annotated[int, typer.Option(help="of the years, those of the active period (DUC)")] = 0,
 ) -> None:
     """Create a lifecycle class. Its terms never change afterwards."""
     from storage import classes
 
     require_text(title=title)
     term = classes.CALENDAR if calendar else classes.FROM_DEPOSIT
-    wanted = classes.LifecycleClass(name, title or name, years, mode, fate, term, visa)
+    starts = classes.ON_EVENT if on_event else classes.FROM_DEPOSIT
+    wanted = classes.LifecycleClass(name, title or name, years, mode, fate, term, visa, active_years, starts)
     with running_archive() as archive:
         made = classes.create_class(archive, wanted)
     words = f"Class {name} {'created' if made else 'was there already'}: {wanted.words()}, {mode}."
-    show({"class": name, "created": made, "years": years, "mode": mode, "fate": fate, "term": term}, words)
+    value = {"class": name, "created": made, "years": years, "mode": mode, "fate": fate, "term": term}
+    show(value | {"starts": starts, "active_years": active_years}, words)
 
 
 @app.command("seal-local")

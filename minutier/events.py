@@ -53,6 +53,7 @@ class Event(StrEnum):
     KEY_REVOKED = "key:revoked"
     DOCUMENT_HELD = "document:held"
     DOCUMENT_RELEASED = "document:released"
+    TERM_BEGUN = "term:begun"
     QUARANTINE_RELEASED = "quarantine:released"
     QUARANTINE_DELETED = "quarantine:deleted"
     DISPOSAL_LISTED = "disposal:listed"

@@ -122,8 +122,8 @@ def _put(archive: Archive, token_id: str, role: str, key: str, data: bytes) -> N
 def lock_batch(archive: Archive, token_id: str | None, least: datetime | None = None) -> None:
     """Lock the files of a token to the longest term of the documents that rest on it, with the legal hold.
 
-    With `least`, the term of a document that was just committed, only committed ones count, and nothing is done where
-    they are locked as long as that already.
+    With `least`, the term of a document that was just committed or extended, only committed ones count, and nothing is
+    done where they are locked as long as that already.
     """
     if token_id is None or (least is not None and _locked_to(archive, token_id, least)):
         return
@@ -136,6 +136,7 @@ def lock_batch(archive: Archive, token_id: str | None, least: datetime | None = 
             copies = catalogue.copies(connection, token_id)
         if term is None:
             return
+        term = max(term, least or term)
         late = [copy for copy in copies if copy.locked_until is None or copy.locked_until < term]
         for copy in late:
             require_there(archive, items[copy.role], copy)
@@ -181,8 +182,9 @@ def _term(connection: Connection, token_id: str, *, committed: bool) -> datetime
     row = connection.execute(
         "WITH RECURSIVE renewed AS (SELECT %s::uuid AS token_id UNION"
         " SELECT r.token_id FROM token_renewal r JOIN renewed ON r.by_token = renewed.token_id)"
-        " SELECT max(d.retain_until) AS term FROM renewed JOIN evidence_chain c USING (token_id)"
-        " JOIN deposit d USING (archive_id) WHERE NOT %s OR d.state = ANY(%s)",
+        " SELECT max(greatest(d.retain_until, d.extended_until)) AS term"
+        " FROM renewed JOIN evidence_chain c USING (token_id) JOIN deposit d USING (archive_id)"
+        " WHERE NOT %s OR d.state = ANY(%s)",
         (token_id, committed, list(catalogue.COMMITTED_STATES)),
     ).fetchone()
     return row["term"] if row else None

@@ -299,8 +299,8 @@ def _install_defaults(archive: Archive) -> None:
     with archive.database.transaction() as connection:
         for row in _DEFAULT_CLASSES:
             connection.execute(
-                "INSERT INTO lifecycle_class (name, title, years, mode, disposition, term, visa)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                "INSERT INTO lifecycle_class (name, title, years, mode, disposition, term, visa, active_years, starts)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
                 astuple(row),
             )
     create_safe(archive, *_DEFAULT_SAFE)

@@ -54,6 +54,12 @@ class Deposit:
     refusal_en: str | None
     refusal_fr: str | None
     second_seal: bytes | None = None
+    extended_until: datetime | None = None
+
+    @property
+    def kept_until(self) -> datetime | None:
+        """Until when it is kept: the term that was sealed with it, or the later one of an event (storage/terms.py)."""
+        return self.extended_until or self.retain_until
 
     @property
     def fingerprint(self) -> str:
@@ -328,8 +334,8 @@ def set_term(connection: Connection, owner: str, role: str, term: datetime) -> N
 def term_of(connection: Connection, item: StoredObject) -> datetime | None:
     """Give until when an object must be locked: to the term of its document, or its own; None while it has none."""
     row = connection.execute(
-        "SELECT coalesce(o.retain_until, d.retain_until) AS term FROM object o LEFT JOIN deposit d USING (archive_id)"
-        " WHERE o.archive_id = %s AND o.role = %s",
+        "SELECT coalesce(o.retain_until, d.extended_until, d.retain_until) AS term"
+        " FROM object o LEFT JOIN deposit d USING (archive_id) WHERE o.archive_id = %s AND o.role = %s",
         (item.archive_id, item.role),
     ).fetchone()
     return row["term"] if row else None

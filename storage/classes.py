@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 
 from minutier import retention
@@ -16,6 +16,7 @@ from storage.database import Connection
 MANAGED, BLIND = "managed", "blind"
 KEEP, SORT, DESTROY = "keep", "sort", "destroy"
 FROM_DEPOSIT, CALENDAR = "deposit", "calendar"
+ON_EVENT = "event"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -23,7 +24,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 class LifecycleClass:
     """One class. `disposition` is the final fate; `visa` says whether the archives must agree to a destruction.
 
-    `term` is `deposit`: whole years from the deposit; or `calendar`: to the 1 January that follows those years.
+    `term` is `deposit`: whole years; or `calendar`: to the 1 January that follows those years. `starts` says from when
+    they run: the `deposit`, or an `event` that is declared later (storage/terms.py). The first `active_years` of them
+    are the active period (DUC), the others the intermediate one; together they are the DUA.
     """
 
     name: str
@@ -33,6 +36,8 @@ class LifecycleClass:
     disposition: str = DESTROY
     term: str = FROM_DEPOSIT
     visa: bool = False
+    active_years: int = 0
+    starts: str = FROM_DEPOSIT
 
     @property
     def needs_visa(self) -> bool:
@@ -45,12 +50,19 @@ class LifecycleClass:
             return retention.retain_until_new_year(start, self.years)
         return retention.retain_until(start, self.years)
 
+    def active_until(self, start: datetime) -> datetime:
+        """Give the end of the active period of a document deposited at `start`; `start` itself where there is none."""
+        return retention.retain_until(start, self.active_years) if self.active_years else start
+
     def words(self) -> str:
         """Say what becomes of its documents, in one line."""
-        end = "to the 1 January after that" if self.term == CALENDAR else "from the deposit"
+        end = "from the event" if self.starts == ON_EVENT else "from the deposit"
+        if self.term == CALENDAR:
+            end = f"{end if self.starts == ON_EVENT else ''} to the 1 January after that".strip()
+        active = f" ({self.active_years} active)" if self.active_years else ""
         fate = {KEEP: "kept for ever", SORT: "sorted, with a visa", DESTROY: "destroyed"}[self.disposition]
         visa = ", with a visa" if self.visa and self.disposition == DESTROY else ""
-        return f"{self.years} years {end}, then {fate}{visa}"
+        return f"{self.years} years{active} {end}, then {fate}{visa}"
 
 
 def get_class(connection: Connection, name: str) -> LifecycleClass:
@@ -67,7 +79,9 @@ def get_class(connection: Connection, name: str) -> LifecycleClass:
 
 def all_classes(connection: Connection) -> list[LifecycleClass]:
     """Give every class, by name."""
-    rows = connection.execute("SELECT name, title, years, mode, disposition, term, visa FROM lifecycle_class")
+    rows = connection.execute(
+        "SELECT name, title, years, mode, disposition, term, visa, active_years, starts FROM lifecycle_class"
+    )
     return sorted((LifecycleClass(**row) for row in rows), key=lambda each: each.name)
 
 
@@ -79,9 +93,9 @@ def create_class(archive: Archive, wanted: LifecycleClass) -> bool:
     _check(wanted)
     with archive.database.transaction() as connection:
         done = connection.execute(
-            "INSERT INTO lifecycle_class (name, title, years, mode, disposition, term, visa)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            (wanted.name, wanted.title, wanted.years, wanted.mode, wanted.disposition, wanted.term, wanted.visa),
+            "INSERT INTO lifecycle_class (name, title, years, mode, disposition, term, visa, active_years, starts)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            astuple(wanted),
         )
         if done.rowcount:
             details: dict[str, str | int] = {
@@ -90,6 +104,8 @@ def create_class(archive: Archive, wanted: LifecycleClass) -> bool:
                 "mode": wanted.mode,
                 "fate": wanted.disposition,
                 "term": wanted.term,
+                "starts": wanted.starts,
+                "active_years": wanted.active_years,
                 "visa": "required" if wanted.needs_visa else "none",
             }
             journal.append(connection, Event.CLASS_CREATED, archive.clock(), details=details)
@@ -115,15 +131,17 @@ def _check(wanted: LifecycleClass) -> None:
         (wanted.mode, (MANAGED, BLIND)),
         (wanted.disposition, (KEEP, SORT, DESTROY)),
         (wanted.term, (FROM_DEPOSIT, CALENDAR)),
+        (wanted.starts, (FROM_DEPOSIT, ON_EVENT)),
     )
-    if not 1 <= wanted.years <= 100 or any(value not in values for value, values in allowed):
+    active = 0 <= wanted.active_years <= wanted.years
+    if not active or not 1 <= wanted.years <= 100 or any(value not in values for value, values in allowed):
         raise BadInputError(
             "BAD_CLASS",
-            "A class has 1 to 100 years, the mode managed or blind, the fate keep, sort or destroy,"
-            " and its term from the deposit or to the end of the calendar year.",
+            "A class has 1 to 100 years, no more of them active than that, the mode managed or blind, the fate keep,"
+            " sort or destroy, a term from the deposit or an event, and whole years or the end of the calendar year.",
             remedy="Correct the option.",
         )
 
 
 def _terms(one: LifecycleClass) -> tuple[object, ...]:
-    return one.years, one.mode, one.disposition, one.term, one.visa
+    return astuple(one)[2:]

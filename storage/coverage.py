@@ -26,7 +26,8 @@ _WAITING = _COUNTS + "AND coalesce(c.tried_at, c.checked_at) < %(before)s AND c.
 _COLUMNS = (
     "SELECT o.key, o.sha256, o.sha3_512, o.size, c.archive_id, c.role, c.replica, c.version_id, c.locked_until,"
     " c.checked_at, c.health,"
-    " CASE WHEN d.state = 'COMMITTED' THEN NULL ELSE coalesce(o.retain_until, d.retain_until) END AS term"
+    " CASE WHEN d.state = 'COMMITTED' THEN NULL ELSE coalesce(o.retain_until, d.extended_until, d.retain_until)"
+    " END AS term"
 )
 _DEBT = (
     "SELECT count(*) AS copies,"  # noqa: S608 - constant text

@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from minutier.errors import PolicyRefusedError, ServiceUnavailableError
 from minutier.events import format_time
 from minutier.identifiers import is_archive_id
-from storage import acts, catalogue, classes, holds, texts
+from storage import acts, catalogue, classes, holds, terms, texts
 from storage.archive import Archive
 from storage.catalogue import Deposit
 from storage.database import Connection
@@ -51,8 +51,9 @@ class Decision:
 def destroy(archive: Archive, archive_id: str, decision: Decision) -> acts.Act:
     """Destroy a document, or go on with its destruction; gives the certificate, the same one each time.
 
-    Raises PolicyRefusedError: `RETENTION` before its term (which it says), `HELD`, `KEPT`, `VISA_NEEDED`,
-    `NOT_ARCHIVED`; ServiceUnavailableError when a store is away, or another worker is at it: nothing is lost.
+    Raises PolicyRefusedError: `RETENTION` before its term (which it says), `EVENT_AWAITED`, `HELD`, `KEPT`,
+    `VISA_NEEDED`, `NOT_ARCHIVED`; ServiceUnavailableError when a store is away, or another worker is at it: nothing is
+    lost.
     """
     with archive.database.exclusive(f"deposit {archive_id}"):
         with archive.database.transaction() as connection:
@@ -129,8 +130,16 @@ def _require_allowed(archive: Archive, connection: Connection, deposit: Deposit,
         raise PolicyRefusedError(
             "KEPT", f"Documents of the class {lifecycle.name} are kept for ever.", remedy="It cannot be destroyed."
         )
-    if archive.clock() < deposit.retain_until:
-        raise _too_early(deposit, deposit.retain_until, f"its class is {lifecycle.name}")
+    term = terms.term_of(connection, deposit, archive.clock())
+    if term is None or term.ends is None:
+        raise PolicyRefusedError(
+            "EVENT_AWAITED",
+            f"The term of the document {deposit.archive_id} has not begun: its class {lifecycle.name} waits for an"
+            " event.",
+            remedy=f"`minutier begin-term {deposit.archive_id} --on DATE --reason …` once it has happened.",
+        )
+    if archive.clock() < term.ends:
+        raise _too_early(deposit, term.ends, f"its class is {lifecycle.name}")
     if lifecycle.needs_visa and not decision.visa:
         raise PolicyRefusedError(
             "VISA_NEEDED",
@@ -290,7 +299,7 @@ def _members(deposit: Deposit, row: dict[str, Any], answers: list[dict[str, str]
         "size": deposit.size or 0,
         "manifest_sha256": row["manifest_sha256"],
         "deposited_at": format_time(deposit.received_at),
-        "retained_until": format_time(deposit.retain_until) if deposit.retain_until else "",
+        "retained_until": format_time(deposit.kept_until) if deposit.kept_until else "",
         "reason": row["reason"],
         "requested_by": row["requested_by"],
         "approved_by": row["approved_by"] or "",

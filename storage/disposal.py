@@ -57,15 +57,24 @@ def due(archive: Archive, connection: Connection) -> list[dict[str, str]]:
     """Give the documents that may go now, the oldest terms first, as a list describes them."""
     now, known = archive.clock(), {each.name: each for each in classes.all_classes(connection)}
     rows = connection.execute(
-        "SELECT d.archive_id, d.safe, d.class, d.retain_until, d.sha256, d.sha3_512 FROM deposit d"
-        " WHERE d.state = 'ARCHIVED' AND d.retain_until <= %s AND d.class = ANY(%s) AND NOT EXISTS"
+        "SELECT d.archive_id, d.safe, d.class, coalesce(d.extended_until, d.retain_until) AS kept_until, d.sha256,"
+        " d.sha3_512 FROM deposit d WHERE d.state = 'ARCHIVED' AND d.retain_until <= %(now)s"
+        " AND coalesce(d.extended_until, d.retain_until) <= %(now)s AND d.class = ANY(%(classes)s)"
+        " AND (d.class <> ALL(%(awaiting)s) OR EXISTS (SELECT 1 FROM term_start s WHERE s.archive_id ="
+        " coalesce((SELECT archive_id FROM recognised_text WHERE text_id = d.archive_id), d.archive_id)))"
+        " AND NOT EXISTS"
         " (SELECT 1 FROM legal_hold h WHERE h.archive_id = d.archive_id AND h.released_at IS NULL)"
         # A document whose recognised text may not go yet waits for it; one whose text goes comes after it.
         " AND NOT EXISTS (SELECT 1 FROM recognised_text t JOIN deposit x ON x.archive_id = t.text_id"
-        " WHERE t.archive_id = d.archive_id AND x.state = 'ARCHIVED' AND x.retain_until > %s)"
+        " WHERE t.archive_id = d.archive_id AND x.state = 'ARCHIVED' AND x.retain_until > %(now)s)"
         " ORDER BY EXISTS (SELECT 1 FROM recognised_text t WHERE (t.archive_id, t.outcome) = (d.archive_id, '')),"
-        " d.retain_until, d.archive_id LIMIT %s",
-        (now, [name for name, each in known.items() if each.disposition != classes.KEEP], now, _LONGEST_LIST),
+        " kept_until, d.archive_id LIMIT %(limit)s",
+        {
+            "now": now,
+            "classes": [name for name, each in known.items() if each.disposition != classes.KEEP],
+            "awaiting": [name for name, each in known.items() if each.starts == classes.ON_EVENT],
+            "limit": _LONGEST_LIST,
+        },
     )
     return [
         {
@@ -74,11 +83,23 @@ def due(archive: Archive, connection: Connection) -> list[dict[str, str]]:
             "class": row["class"],
             "fate": known[row["class"]].disposition,
             "visa": "required" if known[row["class"]].needs_visa else "none",
-            "retained_until": format_time(row["retain_until"]),
+            "retained_until": format_time(row["kept_until"]),
             "fingerprint": f"sha256:{row['sha256']}+sha3-512:{row['sha3_512']}",
         }
         for row in rows
     ]
+
+
+def awaiting(archive: Archive, connection: Connection) -> int:
+    """Count the documents that were kept as long as they must be at least, and wait for an event to be declared."""
+    row = connection.execute(
+        "SELECT count(*) AS n FROM deposit d JOIN lifecycle_class c ON c.name = d.class"
+        " WHERE d.state = 'ARCHIVED' AND d.retain_until <= %s AND c.starts = %s AND c.disposition <> %s"
+        " AND NOT EXISTS (SELECT 1 FROM term_start s WHERE s.archive_id ="
+        " coalesce((SELECT archive_id FROM recognised_text WHERE text_id = d.archive_id), d.archive_id))",
+        (archive.clock(), classes.ON_EVENT, classes.KEEP),
+    ).fetchone()
+    return int(row["n"]) if row else 0
 
 
 def _waiting(connection: Connection, requested_by: str) -> str | None:

@@ -15,7 +15,7 @@ from minutier.events import Event, format_time
 from minutier.fingerprint import Fingerprint, fingerprint_file, parse_fingerprint
 from minutier.identifiers import is_archive_id
 from minutier.seal import check_seal, check_second_seal
-from storage import catalogue, journal
+from storage import catalogue, journal, terms
 from storage.archive import Archive
 from storage.blind import decrypt_document, is_blind
 from storage.catalogue import Copy, Deposit, StoredObject
@@ -192,6 +192,7 @@ def technical_metadata(archive: Archive, deposit: Deposit) -> dict[str, Any]:
     with archive.database.transaction() as connection:
         copies = catalogue.copies(connection, deposit.archive_id)
         token = connection.execute("SELECT gen_time FROM token WHERE token_id = %s", (deposit.token_id,)).fetchone()
+        term = terms.term_of(connection, deposit, archive.clock())
     return {
         "archive_id": deposit.archive_id,
         "reference": deposit.reference,
@@ -202,7 +203,8 @@ def technical_metadata(archive: Archive, deposit: Deposit) -> dict[str, Any]:
         "state": deposit.state,
         "name": deposit.name,
         "deposited_at": format_time(deposit.received_at),
-        "retained_until": format_time(deposit.retain_until) if deposit.retain_until else None,
+        "retained_until": format_time(deposit.kept_until) if deposit.kept_until else None,
+        "term": term.as_dict() if term else None,
         "timestamp": format_time(token["gen_time"]) if token else None,
         "size": deposit.size,
         "digest_algorithms": ["sha256", "sha3-512"],

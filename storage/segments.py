@@ -76,7 +76,9 @@ def extend_segments(archive: Archive) -> int:
     are due once a year and none in between.
     """
     with archive.database.transaction() as connection:
-        row = connection.execute("SELECT max(retain_until) AS longest FROM deposit").fetchone()
+        row = connection.execute(
+            "SELECT max(greatest(retain_until, extended_until)) AS longest FROM deposit"
+        ).fetchone()
         longest = row["longest"] if row else None
         rows = connection.execute(
             "SELECT DISTINCT archive_id FROM object WHERE role = ANY(%s) AND retain_until < %s"
@@ -199,7 +201,8 @@ def _term(archive: Archive, connection: Connection) -> datetime:
     of them while there is none.
     """
     row = connection.execute(
-        "SELECT (SELECT max(retain_until) FROM deposit) AS longest, coalesce((SELECT max(years) FROM lifecycle_class c"
+        "SELECT (SELECT max(greatest(retain_until, extended_until)) FROM deposit) AS longest,"
+        " coalesce((SELECT max(years) FROM lifecycle_class c"
         " WHERE EXISTS (SELECT 1 FROM deposit d WHERE d.class = c.name)), (SELECT max(years) FROM lifecycle_class), 1)"
         " AS years"
     ).fetchone()

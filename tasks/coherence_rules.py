@@ -72,7 +72,15 @@ _DOCUMENTS = (
         "Chaque copie d'un document verrouillé l'est au moins jusqu'à son terme.",
         "SELECT d.archive_id AS id, c.role, c.replica FROM {batch} AS d JOIN replica_copy c"
         f" ON c.archive_id = d.archive_id WHERE d.state IN {_LOCKED}"
-        " AND (c.locked_until IS NULL OR c.locked_until < d.retain_until)",
+        " AND (c.locked_until IS NULL OR c.locked_until < greatest(d.retain_until, d.extended_until))",
+    ),
+    Rule(
+        "document-term-journaled",
+        "deposit",
+        "The journal says the event from which the term of a document was extended.",
+        "Le journal dit l'événement à partir duquel le terme d'un document a été prolongé.",
+        "SELECT d.archive_id AS id FROM {batch} AS d LEFT JOIN journal_event e ON e.archive_id = d.archive_id"
+        " AND e.event = 'term:begun' WHERE d.extended_until IS NOT NULL AND e.event_id IS NULL",
     ),
     Rule(
         "document-committed-once",
@@ -186,7 +194,8 @@ _TOKENS = (
         "Le fichier d'une contremarque est verrouillé aussi longtemps que les documents qui reposent sur elle.",
         "SELECT t.token_id AS id FROM {batch} AS t LEFT JOIN object o ON o.archive_id = t.token_id"
         " AND o.role = 'batch' WHERE t.leaves IS NOT NULL AND EXISTS (SELECT 1 FROM deposit d WHERE d.token_id ="
-        f" t.token_id AND d.state IN {_LOCKED} AND (o.retain_until IS NULL OR o.retain_until < d.retain_until))",
+        f" t.token_id AND d.state IN {_LOCKED} AND (o.retain_until IS NULL"
+        " OR o.retain_until < greatest(d.retain_until, d.extended_until)))",
     ),
     Rule(
         "token-renewed-later",

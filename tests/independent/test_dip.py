@@ -8,7 +8,7 @@ from lxml import etree
 
 from tasks.dip import NAMESPACE
 from tasks.restituting import restitute
-from tests.independent.seda import schema
+from tests.independent.seda.schemas import schema
 from tests.support.clients import client_safe
 
 S = f"{{{NAMESPACE}}}"

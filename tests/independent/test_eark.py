@@ -7,7 +7,7 @@ import pytest
 from lxml import etree
 
 from tasks.restituting import restitute
-from tests.independent.eark import broken, judge
+from tests.independent.eark.report import broken, judge
 from tests.support.clients import client_safe
 
 M, X = "{http://www.loc.gov/METS/}", "{http://www.w3.org/1999/xlink}"

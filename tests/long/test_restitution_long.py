@@ -14,7 +14,8 @@ from minutier.trust import load_trust
 from minutier.verify import verify
 from storage.safes import create_safe
 from tasks.restituting import restitute
-from tests.independent import eark, seda
+from tests.independent.eark.report import judge
+from tests.independent.seda.schemas import schema
 from tests.support.rig import carry, make_rig
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
@@ -33,9 +34,9 @@ def test_a_thousand_documents_leave_and_come_in_elsewhere_bit_for_bit(rig, postg
     done = restitute(rig.archive, given, tmp_path / "bag", to="the town hall")
     assert (len(done.given), done.missing) == (DOCUMENTS, ())
     bagit.Bag(str(done.folder)).validate(processes=2)
-    judged, payload = seda.schema("2.3", tmp_path), done.folder / "data"
+    judged, payload = schema("2.3", tmp_path), done.folder / "data"
     assert judged.validate(etree.parse(payload / "manifest.xml")), judged.error_log
-    assert {each["status"] for each in eark.judge(payload)["metadata"].values()} == {"VALID"}
+    assert {each["status"] for each in judge(payload)["metadata"].values()} == {"VALID"}
 
     trust = load_trust(rig.archive.settings.trust_dir)
     with make_rig(postgres.database(), tmp_path / "elsewhere") as other:

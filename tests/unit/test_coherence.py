@@ -28,6 +28,7 @@ PLANTS = {
         "UPDATE replica_copy SET locked_until = locked_until - interval '1 day'"
         " WHERE archive_id = $id AND role = 'original' AND replica = 'replica-b'"
     ),
+    "document-term-journaled": "UPDATE deposit SET extended_until = retain_until WHERE archive_id = $id",
     "document-committed-once": (
         "INSERT INTO journal_event (event, archive_id, at, entry, leaf)"
         " VALUES ('deposit:committed', $id, now(), 'x', 'x');"

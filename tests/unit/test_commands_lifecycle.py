@@ -47,6 +47,26 @@ def test_a_hold_from_its_placing_to_its_release(rig, command):
     assert command("release", archive_id, "--reason", "closed")[1]["released"] == []
 
 
+def test_an_event_begins_the_term_of_a_dossier(rig, command):
+    code, made = command("class", "create", "contract", "--years", 2, "--on-event", "--active-years", 1)
+    assert (code, made["starts"], made["active_years"]) == (0, "event", 1)
+    assert command("class", "create", "contract", "--years", 2, "--on-event")[1]["error"]["code"] == "CLASS_EXISTS"
+    assert command("class", "create", "other", "--years", 2, "--active-years", 3)[1]["error"]["code"] == "BAD_CLASS"
+    given = [rig.deposit(b"%d" % n, f"R-{n}", dossier="C-1", lifecycle_class="contract").archive_id for n in range(2)]
+    rig.deposit(b"beside", "R-9", dossier="C-2", lifecycle_class="contract")
+    years_later(rig)
+    code, refused = command("destroy", given[0], "--reason", "term")
+    assert (code, refused["error"]["code"]) == (4, "EVENT_AWAITED")
+    on = rig.clock().date().isoformat()
+    code, begun = command("begin-term", "--dossier", "C-1", "--on", on, "--reason", "it ended", "--by", "clerk")
+    assert (code, [each["archive_id"] for each in begun]) == (0, given)
+    assert {(each["new"], each["event_on"], each["phase"]) for each in begun} == {(True, on, "intermediate")}
+    code, again = command("begin-term", given[0], "--on", on, "--reason", "it ended")
+    assert (code, again) == (0, [begun[0] | {"new": False}])
+    for wrong, code in ((("--on", "soon"), "BAD_DATE"), (("--on", on, "--dossier", "none"), "NOTHING_NAMED")):
+        assert command("begin-term", *wrong, "--reason", "r")[1]["error"]["code"] == code
+
+
 def test_destruction_and_its_certificate(rig, command, tmp_path):
     deposit = rig.deposit()
     code, early = command("destroy", deposit.fingerprint, "--reason", "asked")

@@ -1,4 +1,4 @@
-"""Any order of deposits, holds, years, visas, lists, destructions, restitutions and crashes.
+"""Any order of deposits, holds, events, years, visas, lists, destructions, restitutions and crashes.
 
 What must stay stays readable; what went is told by a certificate, a tombstone and the journal.
 """
@@ -6,7 +6,7 @@ What must stay stays readable; what went is told by a certificate, a tombstone a
 import itertools
 import shutil
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from minutier.errors import MinutierError
+from minutier.retention import retain_until
 from minutier.seal import check_seal
-from storage import disposal, holds, reading, seam
+from storage import disposal, holds, reading, seam, terms
 from storage.classes import LifecycleClass, create_class
 from storage.destruction import Decision, certificate, destroy
 from storage.reception import current
@@ -28,6 +29,7 @@ CLASSES = {
     "calendar": LifecycleClass("calendar", "t", 1, term="calendar"),
     "with-visa": LifecycleClass("with-visa", "t", 1, visa=True),
     "for-ever": LifecycleClass("for-ever", "t", 1, disposition="keep"),
+    "on-event": LifecycleClass("on-event", "t", 1, starts="event"),
 }
 # At which call the process dies, if it does.
 DEATHS = st.one_of(st.none(), st.integers(0, 60))
@@ -46,6 +48,7 @@ class Machine(RuleBasedStateMachine):
         self.archive = self.rig.archive
         self.held, self.classes, self.numbers = set(), {}, itertools.count()
         self.decided = set()
+        self.declared = {}
         for each in CLASSES.values():
             create_class(self.archive, each)
 
@@ -62,10 +65,13 @@ class Machine(RuleBasedStateMachine):
 
     def may_go(self, archive_id, visa):
         lifecycle, deposit = CLASSES[self.classes[archive_id]], current(self.archive, archive_id)
+        day = self.declared.get(archive_id)
+        ends = [deposit.retain_until] + ([retain_until(datetime.combine(day, time(), UTC), 1)] if day else [])
         return (
             archive_id not in self.held
             and lifecycle.disposition != "keep"
-            and self.rig.clock() >= deposit.retain_until
+            and (lifecycle.starts == "deposit" or day is not None)
+            and self.rig.clock() >= max(ends)
             and bool(visa or not lifecycle.needs_visa)
         )
 
@@ -89,6 +95,17 @@ class Machine(RuleBasedStateMachine):
     def release(self, archive_id):
         holds.release_holds(self.archive, archive_id, "closed", "clerk")
         self.held.discard(archive_id)
+
+    @rule(archive_id=given, ago=st.sampled_from((0, 100, 5000)), death=DEATHS)
+    def declare(self, archive_id, ago, death):
+        day = (self.rig.clock() - timedelta(days=ago)).date()
+        self.dying(lambda: terms.begin(self.archive, archive_id, day, "it ended", "clerk"), death)
+        with self.archive.database.transaction() as connection:
+            found = terms.term_of(connection, current(self.archive, archive_id), self.rig.clock())
+        before = self.declared.get(archive_id)
+        if found is not None and found.event_on != before:
+            assert (found.event_on, before is None or before < day) == (day, True)
+            self.declared[archive_id] = day
 
     @rule(days=st.sampled_from((1, 200, 367)))
     def time_passes(self, days):

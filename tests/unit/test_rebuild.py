@@ -12,7 +12,7 @@ from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedE
 from minutier.report import Verdict
 from minutier.trust import load_trust
 from minutier.verify import verify
-from storage import catalogue, disposal, holds, journal, proofs, reading, renewal, segments, texts
+from storage import catalogue, disposal, holds, journal, proofs, reading, renewal, segments, terms, texts
 from storage.abandoning import abandon
 from storage.bootstrap import open_archive, rebuild_sources
 from storage.classes import LifecycleClass, create_class
@@ -66,7 +66,7 @@ def end_of_life(rig):
 
 
 def everything(rig):
-    """Thirty-two documents in every condition; the archive is still at the end of this, and kept on its stores."""
+    """Thirty-three documents in every condition; the archive is still at the end of this, and kept on its stores."""
     archive = rig.archive
     create_safe(archive, "mairie", "Mairie")
     create_class(archive, LifecycleClass("long", "Conservation longue", 30))
@@ -101,6 +101,10 @@ def everything(rig):
     with archive.database.transaction() as connection:
         texts.keep(connection, first[0].archive_id, rig.clock(), "", first[2].archive_id)
         texts.keep(connection, first[4].archive_id, rig.clock(), "NO_WORDS")
+    # A term that runs from an event.
+    create_class(archive, LifecycleClass("contract", "Contrats", 2, starts="event", active_years=1))
+    signed = rig.deposit(b"a contract", "R-contract", lifecycle_class="contract")
+    assert terms.begin(archive, signed.archive_id, rig.clock().date(), "it ended", "clerk")[1]
     more = [rig.deliver(b"later %d" % n, f"L-{n}").archive_id for n in range(3)]
     carry(archive, more)
     lasting = change_authority(rig, end=rig.clock() + timedelta(days=20 * 365)).archive
@@ -126,8 +130,8 @@ def test_everything_comes_back_equal_to_the_last_row(rig, empty_url, monkeypatch
     assert figures(found) == {}
     assert found.equal
     rows = {each.table: each.rows for each in found.tables}
-    assert rows["deposit"] == 32
-    assert report.seals == 28
+    assert rows["deposit"] == 33
+    assert report.seals == 29
     assert report.documents == 16  # the others are told whole: only their clients open their records
     assert report.checkpoint is not None
     assert all(rows[name] for name in rows if name not in ("seal_use", "deposit_wait", "batch", "token_revocation"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.independent.seda import CACHE
+from tests.independent.seda.schemas import CACHE
 
 _VALIDATOR = CACHE / "eark-1.1.3"
 

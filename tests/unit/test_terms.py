@@ -1,0 +1,233 @@
+"""Terms that run from an event: nothing goes before it is declared, and what was declared is never shortened."""
+
+import json
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from minutier.errors import BadInputError, PolicyRefusedError, ServiceUnavailableError
+from storage import disposal, seam, terms
+from storage.batches import EVIDENCE
+from storage.classes import LifecycleClass, create_class
+from storage.destruction import Decision, certificate, destroy
+from storage.memory import Fault
+from storage.reception import current
+from storage.segments import extend_segments, keep_journal
+from storage.sweep import sweep
+from tasks.coherence import judge
+from tests.support.rig import Killed, break_call
+
+WHY = Decision("end of the contract", "archivist-1")
+CONTRACT = LifecycleClass("contract", "Contrats", 2, active_years=1, starts="event")
+
+
+@pytest.fixture
+def signed(rig):
+    create_class(rig.archive, CONTRACT)
+    return rig.deposit(b"contract\n", "R-1", lifecycle_class="contract")
+
+
+def later(rig, days):
+    rig.clock.advance(timedelta(days=days).total_seconds())
+
+
+def term(rig, deposit):
+    with rig.archive.database.transaction() as connection:
+        return terms.term_of(connection, current(rig.archive, deposit.archive_id), rig.clock())
+
+
+def begin(rig, deposit, on=None, reason="the contract ended"):
+    return terms.begin(rig.archive, deposit.archive_id, on or rig.clock().date(), reason, "clerk-1")
+
+
+def locks(rig, deposit):
+    """Give the locks of all that a document rests on, on every replica."""
+    found = [f"demo/{deposit.archive_id}/", f"{EVIDENCE}/{current(rig.archive, deposit.archive_id).token_id}/"]
+    return [
+        store.lock_state(version.key, version.version_id)
+        for store in rig.stores
+        for prefix in found
+        for version in store.list_objects(prefix)
+    ]
+
+
+def events(rig):
+    with rig.archive.database.transaction() as connection:
+        rows = connection.execute("SELECT entry FROM journal_event WHERE event = 'term:begun' ORDER BY event_id")
+        return [json.loads(bytes(row["entry"])) for row in rows]
+
+
+def test_a_life_goes_through_its_phases(rig, signed):
+    seen = [term(rig, signed).phase]
+    for days in (366, 366):
+        later(rig, days)
+        seen.append(term(rig, signed).phase)
+    assert seen == ["active", "intermediate", "awaiting"]
+    assert term(rig, signed).ends is None
+    begin(rig, signed)
+    assert term(rig, signed).phase == "intermediate"
+    later(rig, 731)
+    assert term(rig, signed).phase == "ended"
+
+
+def test_nothing_goes_before_its_event(rig, signed):
+    later(rig, 800)
+    with pytest.raises(PolicyRefusedError) as refused:
+        destroy(rig.archive, signed.archive_id, WHY)
+    assert refused.value.code == "EVENT_AWAITED"
+    assert disposal.list_due(rig.archive, "archivist-1") is None
+    assert current(rig.archive, signed.archive_id).state == "ARCHIVED"
+
+
+def test_it_goes_once_the_term_of_its_event_is_over_and_the_papers_say_that_day(rig, signed):
+    later(rig, 800)
+    begun, new = begin(rig, signed)
+    day = begun.event_on.replace(year=begun.event_on.year + 2)
+    assert (new, begun.until) == (True, datetime(day.year, day.month, day.day, tzinfo=UTC))
+    later(rig, 700)
+    with pytest.raises(PolicyRefusedError) as refused:
+        destroy(rig.archive, signed.archive_id, WHY)
+    assert (refused.value.code, f"{begun.until:%Y-%m-%d}" in refused.value.message) == ("RETENTION", True)
+    assert disposal.list_due(rig.archive, "archivist-1") is None
+    later(rig, 31)
+    paper = disposal.list_due(rig.archive, "archivist-1")
+    assert [each["retained_until"] for each in paper.value["documents"]] == [f"{begun.until:%Y-%m-%dT%H:%M:%SZ}"]
+    disposal.approve(rig.archive, paper.act_id, "director", "yearly")
+    (gone,) = disposal.execute(rig.archive, paper.act_id)
+    assert gone.outcome == "destroyed"
+    assert certificate(rig.archive, signed.archive_id).value["retained_until"] == f"{begun.until:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_every_lock_is_extended_and_the_night_finds_nothing_to_say(rig, signed):
+    before = {lock.retain_until for lock in locks(rig, signed)}
+    later(rig, 400)
+    begun, _ = begin(rig, signed)
+    after = locks(rig, signed)
+    assert len(after) == 2 * 3
+    assert {(lock.retain_until, lock.legal_hold) for lock in after} == {(begun.until, True)} != before
+    assert sweep(rig.archive, budget=timedelta(minutes=1)).verdict == "clean"
+    keep_journal(rig.archive)
+    extend_segments(rig.archive)
+    assert judge(rig.archive).broken == []
+    (entry,) = events(rig)
+    assert entry["details"] == {
+        "event_on": begun.event_on.isoformat(),
+        "until": f"{begun.until:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    assert (entry["archive_id"], "contract ended" in json.dumps(entry)) == (signed.archive_id, False)
+
+
+def test_the_term_that_was_sealed_is_the_least(rig, signed):
+    sealed = current(rig.archive, signed.archive_id).retain_until
+    begun, _ = begin(rig, signed, on=date(2001, 1, 1))
+    assert begun.until == sealed == current(rig.archive, signed.archive_id).retain_until
+
+
+def test_declared_again_it_is_the_same_later_it_grows_earlier_it_is_refused(rig, signed):
+    first, _ = begin(rig, signed)
+    assert begin(rig, signed, on=first.event_on, reason="another word") == (first, False)
+    later(rig, 30)
+    second, new = begin(rig, signed)
+    assert (new, second.until > first.until) == (True, True)
+    with pytest.raises(PolicyRefusedError) as refused:
+        begin(rig, signed, on=first.event_on)
+    assert (refused.value.code, term(rig, signed)) == ("TERM_SHORTENED", second)
+    assert len(events(rig)) == 2
+
+
+@pytest.mark.parametrize(
+    ("on", "reason", "code"),
+    [(date(2999, 1, 1), "ended", "BAD_DATE"), (date(2020, 1, 1), " ", "BAD_REASON")],
+)
+def test_what_cannot_be_is_said(rig, signed, on, reason, code):
+    with pytest.raises(BadInputError) as refused:
+        begin(rig, signed, on=on, reason=reason)
+    assert (refused.value.code, events(rig)) == (code, [])
+
+
+def test_a_class_that_waits_for_nothing_takes_no_event(rig):
+    deposit = rig.deposit(b"one", "R-2")
+    with pytest.raises(BadInputError) as refused:
+        begin(rig, deposit, on=date(2020, 1, 1))
+    assert refused.value.code == "NO_EVENT_AWAITED"
+
+
+def test_a_document_that_went_has_no_term_any_more(rig, signed):
+    begin(rig, signed)
+    later(rig, 800)
+    destroy(rig.archive, signed.archive_id, WHY)
+    with pytest.raises(PolicyRefusedError) as refused:
+        begin(rig, signed)
+    assert refused.value.code == "NOT_ARCHIVED"
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST, Fault.UNANSWERED, Killed], ids=["lost", "unanswered", "killed"])
+def test_broken_at_any_call_no_lock_is_short_and_run_again_it_ends(rig, fault):
+    create_class(rig.archive, CONTRACT)
+    for number in range(100):
+        deposit = rig.deposit(b"contract %d\n" % number, f"R-{number}", lifecycle_class="contract")
+        break_call(rig, number, fault)
+        try:
+            begin(rig, deposit, on=rig.clock().date())
+            whole = True
+        except (ServiceUnavailableError, Killed):
+            whole = False
+        for store in rig.stores:
+            store.fault_hook = None
+        kept = current(rig.archive, deposit.archive_id).kept_until
+        assert all(lock.retain_until >= kept for lock in locks(rig, deposit))
+        assert sweep(rig.archive, budget=timedelta(minutes=1)).verdict == "clean"
+        begin(rig, deposit, on=rig.clock().date())
+        assert len(events(rig)) == number + 1
+        if whole and number > 20:
+            break
+    assert number > 20
+
+
+def test_killed_at_any_step_it_is_whole_or_not_there(rig, signed):
+    later(rig, 400)
+    on, known = rig.clock().date(), current(rig.archive, signed.archive_id)
+
+    for number in range(200):
+
+        def hook(call, last=number):
+            if call.number >= last:
+                raise Killed
+
+        try:
+            with seam.installed(hook):
+                begin(rig, signed, on=on)
+            break
+        except Killed:
+            assert (current(rig.archive, signed.archive_id), events(rig)) == (known, []) or term(rig, signed).event_on
+    assert (number > 20, term(rig, signed).event_on, len(events(rig))) == (True, on, 1)
+
+
+def test_a_store_that_is_away_leaves_the_term_as_it_was(rig, signed):
+    later(rig, 400)
+
+    def hook(_call):
+        return Fault.LOST
+
+    rig.stores[1].fault_hook = hook
+    with pytest.raises(ServiceUnavailableError):
+        begin(rig, signed)
+    assert (term(rig, signed).event_on, events(rig)) == (None, [])
+
+
+def test_the_text_of_a_document_is_kept_as_long(rig, signed):
+    deposits = [signed, rig.deposit(b"the words\n", "T-1", lifecycle_class="contract", depositor="minutier-texts")]
+    with rig.archive.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO recognised_text (archive_id, looked_at, outcome, text_id) VALUES (%s, %s, '', %s)",
+            (signed.archive_id, rig.clock(), deposits[1].archive_id),
+        )
+    later(rig, 400)
+    begun, _ = begin(rig, signed)
+    assert {current(rig.archive, each.archive_id).kept_until for each in deposits} == {begun.until}
+    assert {term(rig, each).event_on for each in deposits} == {begun.event_on}
+    later(rig, 730)
+    assert disposal.list_due(rig.archive, "archivist-1") is None
+    later(rig, 2)
+    paper = disposal.list_due(rig.archive, "archivist-1")
+    assert [each["archive_id"] for each in paper.value["documents"]] == [deposits[1].archive_id, signed.archive_id]
