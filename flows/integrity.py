@@ -18,11 +18,14 @@ from tasks.keeping import keep_checkpoint
 from tasks.reporting import publish_sweep
 from tasks.revoking import complete_revocation
 from tasks.sweeping import find_late_locks, probe_stores, sweep_copies
+from tasks.waiting_out import put_off
 
 
 @flow(name="integrity", flow_run_name="integrity sweep", timeout_seconds=6 * 3600, persist_result=False)
 def sweep_archive(budget_seconds: int = 2 * 3600, coherence: bool = True) -> State[Any]:
     """Sweep within a budget and publish what was found; an alarm fails the run, so that it shows red."""
+    if (waits := put_off()) is not None:
+        return waits
     alarms = probe_stores()
     report = sweep_copies(timedelta(seconds=budget_seconds))
     publish_sweep(report)

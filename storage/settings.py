@@ -19,12 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from minutier.age import parse_recipient
 from minutier.errors import BadInputError
+from storage.blackouts import parse as parse_blackout
 
 PREFIX = "MINUTIER_"
 # Variables that share the prefix and are not settings: the home itself, and what builds, tests and measures use.
 NOT_SETTINGS = re.compile(r"MINUTIER_(HOME|MINIO|CORPUS|TEST_\w+|BENCH_\w+)")
 LISTS = ("replicas", "replica_credentials", "tsa_urls", "crls", "revocation_hosts", "bare_feeds",
-         "inbox_buckets")  # fmt: skip
+         "inbox_buckets", "blackouts")  # fmt: skip
 _HTTP = ("http://", "https://")
 FILES = (
     "prefect_auth_file", "seal_certificate", "seal_key", "seal_passphrase_file", "seal_pkcs11_module", "seal_pin_file",
@@ -104,6 +105,8 @@ class Settings(BaseModel):
     workers: int = Field(default=1, ge=1, le=32)
     """Worker processes of the embedded work pool; they share nothing but the home, PostgreSQL and the stores."""
     time_zone: str = "Europe/Paris"
+    blackouts: tuple[str, ...] = ()
+    """Windows in which scheduled work that can wait a night does not begin (storage/blackouts.py)."""
     """Zone in which "off-peak" and end-of-retention days are counted."""
 
     @model_validator(mode="before")
@@ -184,6 +187,13 @@ class Settings(BaseModel):
             ZoneInfo(value)
         except (KeyError, OSError, ValueError) as error:
             raise ValueError(f"{value!r} is not a time zone of this machine") from error
+        return value
+
+    @field_validator("blackouts")
+    @classmethod
+    def _windows(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            parse_blackout(each)
         return value
 
     @model_validator(mode="after")
