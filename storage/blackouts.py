@@ -15,7 +15,7 @@ _FORMS = "write `[mon-fri ]08:00-18:00`, `sat+sun 00:00-12:00` or `2026-12-24T12
 
 @dataclass(frozen=True, slots=True)
 class Blackout:
-    """One window, in the time zone of the instance: from `begins` to `ends`, or on `days` (0 is Monday) by the clock."""
+    """One window, in the time zone of the instance: from `begins` to `ends`, or on `days` (0: Monday) by the clock."""
 
     text: str
     begins: datetime | None = None
