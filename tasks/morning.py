@@ -217,10 +217,12 @@ def _evidence(archive: Archive, now: datetime) -> Iterator[Found]:
 def _life(archive: Archive, now: datetime) -> Iterator[Found]:
     with archive.database.transaction() as connection:
         due, held = len(disposal.due(archive, connection)), _held(connection)
+        awaiting = disposal.awaiting(archive, connection)
         begun = connection.execute("SELECT count(*) AS n FROM deposit WHERE state = 'DESTROYING'").fetchone()
     if begun and begun["n"]:
         yield BAD, f"{begun['n']} destructions have begun and not ended.", "minutier purge"
-    yield GOOD, f"{due} documents have come to their term, {held} are under legal hold."
+    waits = f", {awaiting} wait for their event" if awaiting else ""
+    yield GOOD, f"{due} documents have come to their term, {held} are under legal hold{waits}."
 
 
 def _held(connection: Connection) -> int:

@@ -14,6 +14,7 @@ from minutier.errors import BadInputError, ServiceUnavailableError
 from minutier.events import format_time
 from storage import holds
 from storage.bootstrap import probe_store
+from storage.classes import LifecycleClass, create_class
 from storage.journal_stamps import stamp_journal
 from storage.settings import load_settings
 from storage.sweep import sweep
@@ -152,6 +153,15 @@ def test_it_counts_what_came_to_its_term_and_what_is_held_and_names_nobody(night
     text = as_text(morning_report(night.archive))
     assert "0 documents have come to their term, 1 are under legal hold." in text
     assert "upont" not in text
+
+
+def test_what_waits_for_an_event_is_not_forgotten(night):
+    create_class(night.archive, LifecycleClass("contract", "Contrats", 1, starts="event"))
+    night.deposit(b"x", "C-1", lifecycle_class="contract")
+    assert "wait for their event" not in as_text(morning_report(night.archive))
+    night.clock.advance(timedelta(days=367).total_seconds())
+    text = as_text(morning_report(night.archive))
+    assert "0 documents have come to their term, 0 are under legal hold, 1 wait for their event." in text
 
 
 def test_the_last_report_is_read_again_as_it_was(night):
