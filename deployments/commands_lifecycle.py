@@ -73,9 +73,7 @@ def list_holds() -> None:
 
 @app.command("begin-term")
 def begin_term(
-    identifiers: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="archive_ids, fingerprints")
-    ] = None,
+    identifiers: Annotated[list[str] | None, typer.Argument(metavar="ID", help="archive_ids or fingerprints")] = None,
     on: Annotated[str, typer.Option("--on", metavar="DATE", help="day of the event, YYYY-MM-DD")] = "",
     reason: Annotated[str, typer.Option("--reason", help="which event, in one line")] = "",
     dossier: Annotated[str, typer.Option("--dossier", help="every archived document of this dossier")] = "",
@@ -111,9 +109,8 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise BadInputError(
-            "BAD_DATE", f"{text!r} is not a day.", remedy="Write it YYYY-MM-DD: --on 2026-11-27"
-        ) from error
+        wrong = f"{text!r} is not a day." if text else "The day of the event is not given."
+        raise BadInputError("BAD_DATE", wrong, remedy="Write it YYYY-MM-DD: --on 2026-11-27") from error
 
 
 @app.command()
