@@ -74,7 +74,7 @@ def begin(archive: Archive, archive_id: str, event_on: date, reason: str, by: st
     Every lock is extended first, so that a run that dies leaves locks that are too long, never too short: run again,
     it goes on. Raises BadInputError (`BAD_REASON`, `BAD_PERSON`, `BAD_DATE` for a day to come, `UNKNOWN_ID`,
     `NO_EVENT_AWAITED`), PolicyRefusedError (`NOT_ARCHIVED`; `TERM_SHORTENED` by a day before the one declared),
-    ServiceUnavailableError when a store is away.
+    ServiceUnavailableError when a store is away, IntegrityFailureError (`COPY_DAMAGED`) for a copy that is gone.
     """
     reason, by = require_reason(reason), require_person(by, "who declares the event")
     now = archive.clock()
@@ -151,6 +151,13 @@ def _lock(archive: Archive, deposit: Deposit, until: datetime) -> None:
         items, copies = (
             catalogue.objects(connection, deposit.archive_id),
             catalogue.copies(connection, deposit.archive_id),
+        )
+    known = {replica.name for replica in archive.replicas}
+    if strange := sorted({copy.replica for copy in copies} - known):
+        raise ServiceUnavailableError(
+            "STORE_UNKNOWN",
+            f"The store {strange[0]} holds copies of this document and is no longer in the settings.",
+            remedy="Name it again in MINUTIER_REPLICAS, then run the same command again.",
         )
     for row in tokens:
         lock_batch(archive, str(row["token_id"]), until)

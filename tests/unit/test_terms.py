@@ -1,11 +1,12 @@
 """Terms that run from an event: nothing goes before it is declared, and what was declared is never shortened."""
 
+import dataclasses
 import json
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from minutier.errors import BadInputError, PolicyRefusedError, ServiceUnavailableError
+from minutier.errors import BadInputError, IntegrityFailureError, PolicyRefusedError, ServiceUnavailableError
 from storage import disposal, seam, terms
 from storage.batches import EVIDENCE
 from storage.classes import LifecycleClass, create_class
@@ -213,6 +214,27 @@ def test_a_store_that_is_away_leaves_the_term_as_it_was(rig, signed):
     with pytest.raises(ServiceUnavailableError):
         begin(rig, signed)
     assert (term(rig, signed).event_on, events(rig)) == (None, [])
+
+
+def test_a_copy_that_is_gone_is_mended_before_its_lock_is_extended(rig, signed):
+    later(rig, 400)
+    (version,) = rig.stores[0].versions(f"demo/{signed.archive_id}/original.age")
+    rig.stores[0].damage(version.key, version.version_id, b"rotten")
+    with pytest.raises(IntegrityFailureError) as stopped:
+        begin(rig, signed)
+    assert (stopped.value.code, term(rig, signed).event_on, events(rig)) == ("COPY_DAMAGED", None, [])
+    assert sweep(rig.archive, budget=timedelta(minutes=1)).healed == 1
+    begun, _ = begin(rig, signed)
+    assert {lock.retain_until for lock in locks(rig, signed)} >= {begun.until}
+
+
+def test_a_store_that_left_the_settings_is_named(rig, signed):
+    with pytest.raises(ServiceUnavailableError) as stopped:
+        terms.begin(
+            dataclasses.replace(rig.archive, replicas=rig.archive.replicas[:1]),
+            signed.archive_id, rig.clock().date(), "it ended", "clerk",
+        )  # fmt: skip
+    assert (stopped.value.code, events(rig)) == ("STORE_UNKNOWN", [])
 
 
 def test_the_text_of_a_document_is_kept_as_long(rig, signed):
