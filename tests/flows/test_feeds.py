@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -176,6 +178,24 @@ def test_one_bad_manifest_holds_back_no_other_batch(instance, tmp_path):
     assert "en cours" not in {line["etat"] for line in receipt(folder)}
 
 
+@contextmanager
+def coming(path, stamp):
+    """Touch a file while the block runs, however long that takes; what it says of its own age stays old."""
+    ended = threading.Event()
+
+    def touch():
+        while not ended.wait(0.5):
+            os.utime(path, (stamp, stamp))
+
+    writer = threading.Thread(target=touch)
+    writer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        writer.join()
+
+
 def test_a_batch_whose_files_are_still_coming_waits(instance, tmp_path):
     _, folder = deliver(tmp_path, "mairie", "2026-03-02_mairie")
     late = next(path for path in sorted(folder.iterdir()) if path.suffix == ".pdf")
@@ -185,7 +205,8 @@ def test_a_batch_whose_files_are_still_coming_waits(instance, tmp_path):
     past = time.time() - 3600
     for path in (*folder.iterdir(), folder):
         os.utime(path, (past, past))
-    answer = minutier(instance, "intake", "mairie", "--dir", folder.parent)
+    with coming(late, past):
+        answer = minutier(instance, "intake", "mairie", "--dir", folder.parent)
     assert (answer.code, answer.json["batches"]) == (0, [])
     assert not (folder / "accuse.csv").exists()
 
