@@ -227,11 +227,12 @@ def dossiers(
 ) -> int:
     """Show the dossiers of a feed that follows a profile: which pieces are there, which are missing."""
     from storage import catalogue
+    from storage.safes import require_safe
     from tasks.dossiers import dossiers_of
 
     require_text(feed=feed)
     with running_archive() as archive, archive.database.transaction() as connection:
-        catalogue.require_safe(connection, feed)
+        require_safe(connection, feed)
         found = dossiers_of(feed, catalogue.list_deposits(connection, feed))
     shown = [(profile, each) for profile, each in found if not (missing and each.complete)]
     value = [each.as_dict() | {"fr": each.words(profile), "en": each.words(profile, "en")} for profile, each in shown]
@@ -275,10 +276,11 @@ def metadata(identifier: ID) -> None:
 def list_documents(safe: Annotated[str | None, typer.Option(help="one safe only")] = None) -> None:
     """List deposits with their state."""
     from storage import catalogue, waiting
+    from storage.safes import require_safe
 
     with running_archive() as archive, archive.database.transaction() as connection:
         if safe:
-            catalogue.require_safe(connection, safe)
+            require_safe(connection, safe)
         found = catalogue.list_deposits(connection, safe)
         waits, sentence = waiting.waits(connection), waiting.summary(connection)
     value = [_outcome(item) | {"safe": item.safe, "dossier": item.dossier, "name": item.name} for item in found]
@@ -297,10 +299,11 @@ def list_documents(safe: Annotated[str | None, typer.Option(help="one safe only"
 def count(safe: Annotated[str | None, typer.Option(help="one safe only")] = None) -> None:
     """Count archived documents (and deposits by state)."""
     from storage import catalogue
+    from storage.safes import require_safe
 
     with running_archive() as archive, archive.database.transaction() as connection:
         if safe:
-            catalogue.require_safe(connection, safe)
+            require_safe(connection, safe)
         states = catalogue.count_by_state(connection, safe)
     archived = states.get("ARCHIVED", 0)
     others = [f"{states[name]} {name.lower()}" for name in sorted(states) if name != "ARCHIVED"]

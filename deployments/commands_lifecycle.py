@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 from deployments.cli import app, running_archive, say, show, table
 from deployments.commands_documents import ID
 from deployments.inputs import require_text
-from minutier.errors import BadInputError
+from minutier.errors import BadInputError, MinutierError
 
 if TYPE_CHECKING:
     from storage.acts import Act
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 REASON = Annotated[str, typer.Option("--reason", help="why, in one line")]
 BY = Annotated[str, typer.Option("--by", metavar="NAME", help="who acts; default: this account")]
 VISA = Annotated[str, typer.Option("--visa", metavar="TEXT", help="number of the archives' visa, where one is needed")]
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @app.command()
@@ -82,21 +85,35 @@ def begin_term(
 ) -> None:
     """Declare the event (end of a contract, of an activity) from which the term of documents runs."""
     from storage import catalogue, reading, terms
+    from storage.safes import require_safe
 
     require_text(reason=reason, by=by, dossier=dossier, safe=safe)
     day = _day(on)
     with running_archive() as archive:
-        found = [reading.find(archive, each) for each in identifiers or []]
-        if dossier:
-            with archive.database.transaction() as connection:
-                catalogue.require_safe(connection, safe)
+        found = {each.archive_id: each for each in (reading.find(archive, name) for name in identifiers or [])}
+        with archive.database.transaction() as connection:
+            if dossier:
+                require_safe(connection, safe)
                 held = catalogue.of_dossiers(connection, safe, [dossier])
-            found += [each for each in held if each.state == "ARCHIVED"]
-        if not found:
-            raise BadInputError(
-                "NOTHING_NAMED", "No archived document is named.", remedy="Give archive_ids, or --dossier NAME."
-            )
-        done = [(each, *terms.begin(archive, each.archive_id, day, reason, by or account())) for each in found]
+                # Others of the dossier wait for no event: a class of its own, or a text, which follows its document.
+                waiting = [each for each in held if each.state == "ARCHIVED" and terms.awaits_event(connection, each)]
+                found |= {each.archive_id: each for each in waiting}
+            if not found:
+                raise BadInputError(
+                    "NOTHING_NAMED",
+                    "No archived document whose class waits for an event is named.",
+                    remedy="Give archive_ids, or --dossier NAME.",
+                )
+            # All are looked at before the first is changed.
+            for archive_id in found:
+                terms.require_declarable(connection, archive_id, day)
+        done = []
+        for each in found.values():
+            try:
+                done.append((each, *terms.begin(archive, each.archive_id, day, reason, by or account())))
+            except MinutierError as error:
+                error.message += f" Declared before that: {len(done)} of {len(found)} documents."
+                raise
     value = [{"archive_id": each.archive_id, "new": new, **term.as_dict()} for each, term, new in done]
     rows: list[tuple[object, ...]] = [
         (each.archive_id, each.reference, term.event_on, term.until.date(), "" if new else "known")
@@ -107,10 +124,13 @@ def begin_term(
 
 def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        wrong = f"{text!r} is not a day." if text else "The day of the event is not given."
-        raise BadInputError("BAD_DATE", wrong, remedy="Write it YYYY-MM-DD: --on 2026-11-27") from error
+        # Python takes weeks and days without hyphens too: a week is not the day of an event.
+        if _DAY.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    wrong = f"{text!r} is not a day." if text else "The day of the event is not given."
+    raise BadInputError("BAD_DATE", wrong, remedy="Write it YYYY-MM-DD: --on 2026-11-27")
 
 
 @app.command()

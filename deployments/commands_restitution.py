@@ -50,6 +50,7 @@ def restitute(
 
 def _chosen(archive: Archive, identifiers: list[str], safe: str, dossier: str) -> list[Deposit]:
     from storage import catalogue, reading
+    from storage.safes import require_safe
 
     if bool(identifiers) == bool(safe) or (dossier and not safe):
         raise BadInputError(
@@ -61,7 +62,7 @@ def _chosen(archive: Archive, identifiers: list[str], safe: str, dossier: str) -
             reading.require_archived(each)
         return list(found.values())
     with archive.database.transaction() as connection:
-        catalogue.require_safe(connection, safe)
+        require_safe(connection, safe)
         known = catalogue.list_deposits(connection, safe)
     return [each for each in known if each.state == "ARCHIVED" and dossier in ("", each.dossier)]
 

@@ -28,10 +28,10 @@ _ESCROW = Annotated[str | None, typer.Option("--escrow", help="age recipient of 
 @safe_app.command("list")
 def list_safes() -> None:
     """List the safes, who holds their keys, and their recipients."""
-    from storage import catalogue, safes
+    from storage import safes
 
     with running_archive() as archive, archive.database.transaction() as connection:
-        found = list(catalogue.safes(connection))
+        found = list(safes.safes(connection))
         for item in found:
             recipients = safes.recipients_of(connection, item["name"])
             item["holder"] = safes.HOST if recipients.host else safes.CLIENT

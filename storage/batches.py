@@ -144,7 +144,7 @@ def lock_batch(archive: Archive, token_id: str | None, least: datetime | None = 
         with archive.database.transaction() as connection:
             for copy in late:
                 catalogue.set_term(connection, token_id, copy.role, term)
-                catalogue.set_copy(connection, copy, locked_until=term)
+                catalogue.set_locked(connection, copy, term)
 
 
 def _locked_to(archive: Archive, token_id: str, least: datetime) -> bool:

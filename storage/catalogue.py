@@ -5,7 +5,7 @@ Functions take the caller's connection, so that several of them can share one tr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -301,7 +301,8 @@ def objects(connection: Connection, archive_id: str) -> dict[str, StoredObject]:
 
 
 def holds_object(connection: Connection, item: StoredObject) -> bool:
-    """Say whether an object is still known, and keep it so until the transaction ends."""
+    """Say whether an object is still known; it and the term of its document stay so until the transaction ends."""
+    connection.execute("SELECT 1 FROM deposit WHERE archive_id = %s FOR SHARE", (item.archive_id,))
     query = "SELECT 1 FROM object WHERE archive_id = %s AND role = %s FOR SHARE"
     return connection.execute(query, (item.archive_id, item.role)).fetchone() is not None
 
@@ -318,11 +319,15 @@ def put_copy(connection: Connection, item: StoredObject, replica: str, version_i
     )
 
 
-def set_copy(connection: Connection, copy: Copy, **columns: Any) -> None:
-    """Update columns of one copy (`locked_until`, `checked_at`, `health`)."""
-    settings = SQL(", ").join(SQL("{} = %s").format(Identifier(name)) for name in columns)
-    query = SQL("UPDATE replica_copy SET {} WHERE archive_id = %s AND role = %s AND replica = %s").format(settings)
-    connection.execute(query, (*columns.values(), copy.archive_id, copy.role, copy.replica))
+def set_locked(connection: Connection, copy: Copy, until: datetime) -> None:
+    """Record until when this version is locked, never sooner than known; STATE_MOVED where another took its place."""
+    done = connection.execute(
+        "UPDATE replica_copy SET locked_until = greatest(locked_until, %s)"
+        " WHERE (archive_id, role, replica, version_id) = (%s, %s, %s, %s)",
+        (until, copy.archive_id, copy.role, copy.replica, copy.version_id),
+    )
+    if not done.rowcount:
+        raise _moved()
 
 
 def set_term(connection: Connection, owner: str, role: str, term: datetime) -> None:
@@ -345,30 +350,6 @@ def copies(connection: Connection, archive_id: str) -> list[Copy]:
     """Give every copy of a document's objects."""
     rows = connection.execute("SELECT * FROM replica_copy WHERE archive_id = %s ORDER BY role, replica", (archive_id,))
     return [_copy(row) for row in rows]
-
-
-def safes(connection: Connection) -> Iterator[dict[str, Any]]:
-    """Iterate over safes with their number of archived documents."""
-    yield from connection.execute(
-        "SELECT s.name, s.title, s.created_at, count(d.archive_id) FILTER (WHERE d.state = 'ARCHIVED') AS documents"
-        " FROM safe s LEFT JOIN deposit d ON d.safe = s.name GROUP BY s.name ORDER BY s.name"
-    )
-
-
-def safe_names(connection: Connection) -> list[str]:
-    """Give the names of all safes, in their order."""
-    return [row["name"] for row in connection.execute("SELECT name FROM safe ORDER BY name")]
-
-
-def require_safe(connection: Connection, name: str) -> None:
-    """Raise BadInputError (`UNKNOWN_SAFE`) unless the safe exists."""
-    known = safe_names(connection)
-    if name not in known:
-        raise BadInputError(
-            "UNKNOWN_SAFE",
-            f"There is no safe {name!r}.",
-            remedy=f"Use one of: {', '.join(known)}; or create it: minutier safe create {name}",
-        )
 
 
 def _deposit(row: dict[str, Any]) -> Deposit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import astuple, dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 
 from minutier import retention
 from minutier.errors import BadInputError
@@ -50,8 +50,14 @@ class LifecycleClass:
             return retention.retain_until_new_year(start, self.years)
         return retention.retain_until(start, self.years)
 
+    def retain_after(self, event_on: date) -> datetime:
+        """Give the end of a retention that runs from the end of the day of an event, at 24 h UTC."""
+        if self.term == CALENDAR:
+            return self.retain_until(datetime.combine(event_on, time(), UTC))
+        return self.retain_until(end_of(event_on))
+
     def active_until(self, start: datetime) -> datetime:
-        """Give the end of the active period of a document deposited at `start`; `start` itself where there is none."""
+        """Give the end of the active period that began at `start`; `start` itself where there is none."""
         return retention.retain_until(start, self.active_years) if self.active_years else start
 
     def words(self) -> str:
@@ -63,6 +69,11 @@ class LifecycleClass:
         fate = {KEEP: "kept for ever", SORT: "sorted, with a visa", DESTROY: "destroyed"}[self.disposition]
         visa = ", with a visa" if self.visa and self.disposition == DESTROY else ""
         return f"{self.years} years{active} {end}, then {fate}{visa}"
+
+
+def end_of(day: date) -> datetime:
+    """Give the end of a day, 24 h UTC: a term that runs from an event owes the whole day of its anniversary."""
+    return datetime.combine(day, time(), UTC) + timedelta(days=1)
 
 
 def get_class(connection: Connection, name: str) -> LifecycleClass:

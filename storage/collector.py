@@ -17,6 +17,7 @@ from storage.database import Connection, lock
 from storage.files import remove
 from storage.ports import ObjectStore, ObjectVersion
 from storage.reception import quarantine, spool_lock
+from storage.safes import safe_names
 
 _NOTHING_RESTS = (*catalogue.ENDED_STATES, "DESTROYED")
 
@@ -63,7 +64,7 @@ def collect_strays(archive: Archive) -> int:
 def _candidates(archive: Archive, store: ObjectStore) -> Iterator[tuple[_Owner, list[ObjectVersion]]]:
     """Iterate over the keys that may hold a stray: two versions or more, or an owner that has ended."""
     with archive.database.transaction() as connection:
-        safes = catalogue.safe_names(connection)
+        safes = safe_names(connection)
         ended = _ended_deposits(connection) | _idle_tokens(connection)
     for folder in (*safes, EVIDENCE):
         for key, group in groupby(store.list_objects(f"{folder}/"), lambda version: version.key):

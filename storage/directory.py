@@ -19,7 +19,7 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from minutier.canonical import decode, encode
 from minutier.errors import BadInputError, ServiceUnavailableError
 from storage import seam
-from storage.files import PART, copy_durably, disk_error, make_directories, settle, sync_directory
+from storage.files import NO_FILE, PART, copy_durably, disk_error, make_directories, open_file, settle, sync_directory
 from storage.ports import NOTHING_SET, LockState, ObjectVersion, StoreSettings
 from storage.worm import (
     check_deletable,
@@ -73,7 +73,7 @@ class DirectoryStore:
     ) -> None:
         self.name = name
         self.root = root.absolute()
-        self._top = str(self.root)
+        self._top, self._marker = str(self.root), str(self.root / _MARKER)
         self._clock = clock
         if create:
             self._create()
@@ -111,11 +111,13 @@ class DirectoryStore:
 
     def open(self, key: str, version_id: str, *, offset: int = 0, length: int = 0) -> AbstractContextManager[BinaryIO]:
         """See the port. The stream cannot seek."""
+        path = self._spot(key, version_id)
+        self._require()
         try:
-            stream = io.BufferedReader(_Bytes(self._spot(key, version_id), self.root, offset, length), _BUFFER)
-        except (FileNotFoundError, NotADirectoryError):
-            raise self._absent(key, version_id) from None
+            stream = io.BufferedReader(_Bytes(path, self.root, offset, length), _BUFFER)
         except OSError as error:
+            if error.errno in NO_FILE:
+                raise self._absent(key, version_id) from None
             raise disk_error(error, self.root) from error
         try:
             # The first bytes are asked for here: a decoder of age files calls a header that it cannot read altered.
@@ -132,10 +134,7 @@ class DirectoryStore:
             lock = _read_lock(path)
         except OSError as error:
             raise disk_error(error, self.root) from error
-        if lock is None:
-            with self._disk():
-                return LockState(None, legal_hold=False)
-        return lock
+        return lock or LockState(None, legal_hold=False)
 
     def extend_lock(self, key: str, version_id: str, retain_until: datetime, *, legal_hold: bool) -> None:
         """See the port."""
@@ -197,16 +196,19 @@ class DirectoryStore:
     @contextmanager
     def _disk(self) -> Iterator[None]:
         """Check that the store is there, then say an OSError in the words of the port."""
-        if not (self.root / _MARKER).is_file():
+        self._require()
+        try:
+            yield
+        except OSError as error:
+            raise disk_error(error, self.root) from error
+
+    def _require(self) -> None:
+        if not os.path.isfile(self._marker):  # noqa: PTH113 - no path is made
             raise ServiceUnavailableError(
                 "STORE_MISSING",
                 f"The store {self.name} is not at {self.root}.",
                 remedy="Check that its disk is mounted and that the path is right.",
             )
-        try:
-            yield
-        except OSError as error:
-            raise disk_error(error, self.root) from error
 
     def _create(self) -> None:
         marker = self.root / _MARKER
@@ -249,20 +251,19 @@ class DirectoryStore:
 
     def _find(self, key: str, version_id: str) -> Path:
         path = self._spot(key, version_id)
+        self._require()
         try:
             there = stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - no path is made
-        except (FileNotFoundError, NotADirectoryError):
-            there = False
         except OSError as error:
-            raise disk_error(error, self.root) from error
+            if error.errno not in NO_FILE:
+                raise disk_error(error, self.root) from error
+            there = False
         if not there:
             raise self._absent(key, version_id)
         return Path(path)
 
     def _absent(self, key: str, version_id: str) -> KeyError:
-        """Give the error for a version that is not there; ServiceUnavailableError where the whole store is not."""
-        with self._disk():
-            return KeyError(f"{self.name}: no version {version_id} of {key}")
+        return KeyError(f"{self.name}: no version {version_id} of {key}")
 
     def _versions(self, key: str) -> list[ObjectVersion]:
         _, found = _scan(f"{self.root}/{key}")
@@ -300,9 +301,11 @@ class DirectoryStore:
 def _read_lock(path: Path) -> LockState | None:
     """Read the lock beside the bytes at `path`; None when it is missing or is not what this store writes."""
     try:
-        descriptor = os.open(f"{str(path)[:-4]}.lock.json", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
+        descriptor = open_file(f"{str(path)[:-4]}.lock.json")
+    except OSError as error:
+        if error.errno in NO_FILE:
+            return None
+        raise
     try:
         return _lock(os.read(descriptor, _LOCK_BYTES))
     except (ValueError, KeyError, TypeError):
@@ -328,7 +331,7 @@ class _Bytes(io.RawIOBase):
         super().__init__()
         self._root = root
         self._left = length or None
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = open_file(path)
         if offset:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
 
@@ -380,11 +383,14 @@ def _scan(folder: str) -> tuple[list[str], list[tuple[str, int]]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.endswith(".bin") and _VERSION.match(entry.name[:-4]) and entry.is_file():
-                    with suppress(FileNotFoundError):  # deleted while the list was made
+                try:
+                    if entry.name.endswith(".bin") and _VERSION.match(entry.name[:-4]) and entry.is_file():
                         found.append((entry.name[:-4], entry.stat().st_size))
-                elif not entry.name.startswith(".") and entry.is_dir():
-                    names.append(entry.name)
+                    elif not entry.name.startswith(".") and entry.is_dir():
+                        names.append(entry.name)
+                except OSError as error:
+                    if error.errno not in NO_FILE:  # deleted while the list was made, or a link that goes round
+                        raise
     except (FileNotFoundError, NotADirectoryError):
         return [], []
     return names, found

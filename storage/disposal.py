@@ -13,6 +13,7 @@ from storage import acts, catalogue, classes, journal, texts
 from storage.archive import Archive
 from storage.database import Connection
 from storage.destruction import Decision, begun, destroy, forget_left_keys, go_on
+from storage.safes import require_safe
 
 _LONGEST_LIST = 10_000
 
@@ -66,7 +67,11 @@ def due(archive: Archive, connection: Connection) -> list[dict[str, str]]:
         " (SELECT 1 FROM legal_hold h WHERE h.archive_id = d.archive_id AND h.released_at IS NULL)"
         # A document whose recognised text may not go yet waits for it; one whose text goes comes after it.
         " AND NOT EXISTS (SELECT 1 FROM recognised_text t JOIN deposit x ON x.archive_id = t.text_id"
-        " WHERE t.archive_id = d.archive_id AND x.state = 'ARCHIVED' AND x.retain_until > %(now)s)"
+        " WHERE t.archive_id = d.archive_id AND x.state = 'ARCHIVED'"
+        " AND greatest(x.retain_until, x.extended_until) > %(now)s)"
+        # A text stays as long as what it was read in.
+        " AND NOT EXISTS (SELECT 1 FROM recognised_text t JOIN deposit x ON x.archive_id = t.archive_id"
+        " WHERE t.text_id = d.archive_id AND greatest(x.retain_until, x.extended_until) > %(now)s)"
         " ORDER BY EXISTS (SELECT 1 FROM recognised_text t WHERE (t.archive_id, t.outcome) = (d.archive_id, '')),"
         " kept_until, d.archive_id LIMIT %(limit)s",
         {
@@ -96,7 +101,8 @@ def awaiting(archive: Archive, connection: Connection) -> int:
         "SELECT count(*) AS n FROM deposit d JOIN lifecycle_class c ON c.name = d.class"
         " WHERE d.state = 'ARCHIVED' AND d.retain_until <= %s AND c.starts = %s AND c.disposition <> %s"
         " AND NOT EXISTS (SELECT 1 FROM term_start s WHERE s.archive_id ="
-        " coalesce((SELECT archive_id FROM recognised_text WHERE text_id = d.archive_id), d.archive_id))",
+        " coalesce((SELECT archive_id FROM recognised_text WHERE text_id = d.archive_id), d.archive_id))"
+        " AND NOT EXISTS (SELECT 1 FROM legal_hold h WHERE h.archive_id = d.archive_id AND h.released_at IS NULL)",
         (archive.clock(), classes.ON_EVENT, classes.KEEP),
     ).fetchone()
     return int(row["n"]) if row else 0
@@ -221,7 +227,7 @@ def empty_safe(
     Raises BadInputError (`UNKNOWN_SAFE`), ServiceUnavailableError when a store is away: run again, it goes on.
     """
     with archive.database.transaction() as connection:
-        catalogue.require_safe(connection, safe)
+        require_safe(connection, safe)
         found = catalogue.list_deposits(connection, safe)
     left = [each for each in found if each.state not in (*catalogue.ENDED_STATES, "DESTROYED")]
     left.sort(key=lambda each: each.depositor != texts.DEPOSITOR)  # a text goes before what it was read in

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,8 @@ from storage.seam import crossing
 
 PART = ".part"
 """The end of the name of a file being written; what a killed writer left behind has it."""
+NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO})
+"""Nothing of this name, or what is no file: a directory, a pipe, a socket, a link that goes round."""
 _BUFFER = 1 << 20
 _REMEMBERED = 10_000
 _durable: set[tuple[str, int]] = set()
@@ -87,6 +90,15 @@ def move(source: Path, target: Path) -> None:
     with crossing("files", "move", _named(target)):
         source.replace(target)
         sync_directory(target.parent)
+
+
+def open_file(path: str) -> int:
+    """Open a file to read it, without waiting for a pipe; an OSError whose errno is in `NO_FILE` for what is none."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise IsADirectoryError(errno.EISDIR, "not a file", path)
 
 
 def remove(path: Path) -> None:

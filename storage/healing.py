@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +21,7 @@ from storage import catalogue, coverage, journal
 from storage.archive import Archive
 from storage.catalogue import Copy, StoredObject
 from storage.coverage import Subject
+from storage.database import Connection
 from storage.files import durable_writer
 from storage.placing import fingerprint_of, lock_version, place, read_fingerprint
 from storage.reading import CopyFinding, examine
@@ -64,17 +67,16 @@ def act_on(archive: Archive, subject: Subject, finding: CopyFinding) -> str:
     mend = _lock_again if finding.outcome == "unlocked" else heal
     try:
         return "healed" if mend(archive, subject.item, subject.copy) else "unhealed"
-    except (MinutierError, KeyError, OSError):
+    except (MinutierError, KeyError, OSError) as error:
         # Whatever hinders one copy, the others are still to be read; the report names this one.
-        return "unhealed"
+        return "moved" if isinstance(error, MinutierError) and error.code == "STATE_MOVED" else "unhealed"
 
 
 def heal(archive: Archive, item: StoredObject, copy: Copy) -> bool:
     """Mend one bad copy from another replica's good one; False when no good copy exists, and nothing is written."""
     with archive.database.transaction() as connection:
-        until = catalogue.term_of(connection, item)
-    if until is None:
-        return False
+        if catalogue.term_of(connection, item) is None:
+            return False
     for other in _others(archive, copy):
         if examine(archive, item, other).outcome != "good":
             continue
@@ -83,7 +85,7 @@ def heal(archive: Archive, item: StoredObject, copy: Copy) -> bool:
             replica = archive.replica(other.replica)
             with replica.open(item.key, other.version_id) as source, durable_writer(staged) as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
-            _replace(archive, item, copy, staged, until)
+            _replace(archive, item, copy, staged)
         finally:
             staged.unlink(missing_ok=True)
         return True
@@ -103,17 +105,32 @@ def gone(item: StoredObject) -> ServiceUnavailableError:
     )
 
 
-def _replace(archive: Archive, item: StoredObject, copy: Copy, staged: Path, until: datetime) -> None:
+@contextmanager
+def _locked_to_term(archive: Archive, item: StoredObject, copy: Copy) -> Iterator[tuple[Connection, datetime]]:
+    """Lock a version to the term of its object; gives the transaction to record that in, where the term cannot grow."""
+    while True:
+        with archive.database.transaction() as connection:
+            until = catalogue.term_of(connection, item)
+        if until is None:
+            raise gone(item)
+        lock_version(archive.replica(copy.replica), item.key, copy.version_id, until)
+        with archive.database.transaction() as connection:
+            if not catalogue.holds_object(connection, item):
+                # Destroyed meanwhile: nothing may point to it again, and its key is gone.
+                raise gone(item)
+            if catalogue.term_of(connection, item) == until:
+                yield connection, until
+                return
+
+
+def _replace(archive: Archive, item: StoredObject, copy: Copy, staged: Path) -> None:
     replica = archive.replica(copy.replica)
     version = place(archive, replica, item, staged, past_unreadable=True)
     # Locked before anything points to it: a crash here leaves a version that the next sweep finds and adopts.
-    lock_version(replica, item.key, version.version_id, until)
-    with archive.database.transaction() as connection:
-        if not catalogue.holds_object(connection, item):
-            # Destroyed meanwhile: nothing may point to it again, and its key is gone.
-            raise gone(item)
-        catalogue.put_copy(connection, item, copy.replica, version.version_id, archive.clock())
-        catalogue.set_copy(connection, copy, locked_until=until)
+    mended = replace(copy, version_id=version.version_id)
+    with _locked_to_term(archive, item, mended) as (connection, until):
+        catalogue.put_copy(connection, item, copy.replica, mended.version_id, archive.clock())
+        catalogue.set_locked(connection, mended, until)
         journal.append(
             connection,
             Event.COPY_HEALED,
@@ -192,13 +209,8 @@ def _fingerprint(archive: Archive, item: StoredObject, copy: Copy) -> object:
 
 
 def _lock_again(archive: Archive, item: StoredObject, copy: Copy) -> bool:
-    with archive.database.transaction() as connection:
-        until = catalogue.term_of(connection, item)
-    if until is None:
-        return False
-    lock_version(archive.replica(copy.replica), item.key, copy.version_id, until)
-    with archive.database.transaction() as connection:
-        catalogue.set_copy(connection, copy, locked_until=until)
+    with _locked_to_term(archive, item, copy) as (connection, until):
+        catalogue.set_locked(connection, copy, until)
         details: dict[str, str | int] = {"role": item.role, "replica": copy.replica, "version": copy.version_id}
         journal.append(connection, Event.COPY_RELOCKED, archive.clock(), archive_id=item.archive_id, details=details)
     return True

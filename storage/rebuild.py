@@ -25,7 +25,7 @@ from minutier.fingerprint import fingerprint_bytes
 from minutier.segment import Segment
 from minutier.trust import Trust
 from storage import catalogue, journal, ledger
-from storage.catalogue import COMMITTED_STATES, Copy, StoredObject
+from storage.catalogue import COMMITTED_STATES, StoredObject
 from storage.database import Connection, Database
 from storage.keys import KeyRing
 from storage.ledger import Line
@@ -318,8 +318,10 @@ class _Maker:
                 )
         for name in {store.name for store in self._sources.stores} - file.versions.keys():
             catalogue.put_copy(connection, item, name, UNKNOWN, datetime.fromtimestamp(0, UTC))
-            lost = Copy(owner, role, name, UNKNOWN, None, self._now, "damaged")
-            catalogue.set_copy(connection, lost, health="damaged")
+            connection.execute(
+                "UPDATE replica_copy SET health = 'damaged' WHERE (archive_id, role, replica) = (%s, %s, %s)",
+                (owner, role, name),
+            )
         if terms:
             catalogue.set_term(connection, owner, role, max(terms))
 

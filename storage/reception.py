@@ -19,6 +19,7 @@ from storage.blind import CIPHERTEXT, BlindDelivery, record, require_mode
 from storage.catalogue import Deposit
 from storage.database import lock
 from storage.files import durable_writer, move, remove
+from storage.safes import require_safe
 
 # A refusal of the content itself: the same bytes under the same name get the same answer. Others may pass corrected.
 _CONTENT_REFUSALS = frozenset(
@@ -55,7 +56,7 @@ def receive(archive: Archive, delivery: Delivery) -> Deposit:
     an error: it is the returned deposit, in state REFUSED, with its bytes in quarantine.
     """
     with archive.database.transaction() as connection:
-        catalogue.require_safe(connection, delivery.safe)
+        require_safe(connection, delivery.safe)
         require_mode(connection, delivery.safe, delivery.lifecycle_class, delivery.blind)
     if delivery.blind is not None:
         expected = {**delivery.expected, **delivery.blind.expected}

@@ -51,21 +51,24 @@ def give_document(archive: Archive, deposit: Deposit, folder: Path) -> bool:
     Raises as `reading.read`: IntegrityFailureError where no copy is good, ServiceUnavailableError where one that might
     be good did not answer, or the disk is full.
     """
+    target, aside = folder / deposit.archive_id, folder / f".{deposit.archive_id}.partial"
+    remove(aside)
     require_archived(deposit)
-    target = folder / deposit.archive_id
     if target.is_dir() and _whole(deposit, target):
+        _give_metadata(archive, deposit, target)
         return False
     require_sealed(archive, deposit)
-    aside = folder / f".{deposit.archive_id}.partial"
-    remove(aside)
     remove(target)
-    (aside / "original").mkdir(parents=True)
-    value = technical_metadata(archive, deposit)
-    write_durably(aside / "metadata.json", json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n", mode=0o644)
-    roles = _give_parts(archive, deposit, aside)
-    sync_directory(aside)
-    aside.rename(target)
-    sync_directory(folder)
+    try:
+        (aside / "original").mkdir(parents=True)
+        _give_metadata(archive, deposit, aside)
+        roles = _give_parts(archive, deposit, aside)
+        sync_directory(aside)
+        aside.rename(target)
+        sync_directory(folder)
+    finally:
+        # What could be given of a document that is not whole does not stay in the bag.
+        remove(aside)
     with archive.database.transaction() as connection:
         journal.append(
             connection,
@@ -76,6 +79,13 @@ def give_document(archive: Archive, deposit: Deposit, folder: Path) -> bool:
             details={"roles": " ".join(roles)},
         )
     return True
+
+
+def _give_metadata(archive: Archive, deposit: Deposit, folder: Path) -> None:
+    value = technical_metadata(archive, deposit)
+    write_durably(
+        folder / "metadata.json", json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n", mode=0o644
+    )
 
 
 def _give_parts(archive: Archive, deposit: Deposit, aside: Path) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from minutier.age import X25519, parse_recipients
 from minutier.errors import BadInputError, PolicyRefusedError
 from minutier.events import Event
-from storage import catalogue, journal
+from storage import journal
 from storage.archive import Archive
 from storage.database import Connection
 
@@ -53,6 +54,30 @@ def recipient_ids(recipients: Sequence[str]) -> str:
     return " ".join(recipient_id(each) for each in recipients)
 
 
+def safes(connection: Connection) -> Iterator[dict[str, Any]]:
+    """Iterate over safes with their number of archived documents."""
+    yield from connection.execute(
+        "SELECT s.name, s.title, s.created_at, count(d.archive_id) FILTER (WHERE d.state = 'ARCHIVED') AS documents"
+        " FROM safe s LEFT JOIN deposit d ON d.safe = s.name GROUP BY s.name ORDER BY s.name"
+    )
+
+
+def safe_names(connection: Connection) -> list[str]:
+    """Give the names of all safes, in their order."""
+    return [row["name"] for row in connection.execute("SELECT name FROM safe ORDER BY name")]
+
+
+def require_safe(connection: Connection, name: str) -> None:
+    """Raise BadInputError (`UNKNOWN_SAFE`) unless the safe exists."""
+    known = safe_names(connection)
+    if name not in known:
+        raise BadInputError(
+            "UNKNOWN_SAFE",
+            f"There is no safe {name!r}.",
+            remedy=f"Use one of: {', '.join(known)}; or create it: minutier safe create {name}",
+        )
+
+
 def check_safe_name(name: str) -> None:
     """Raise BadInputError (`BAD_NAME`) unless a text can name a safe or a feed: it becomes part of keys and paths."""
     if not _NAME.fullmatch(name):
@@ -67,7 +92,7 @@ def recipients_of(connection: Connection, name: str, *, lock: str = "") -> Recip
     `lock` is SHARE while a key is wrapped for them, UPDATE while they change: a key is never wrapped for a set that
     has just been replaced.
     """
-    catalogue.require_safe(connection, name)
+    require_safe(connection, name)
     if lock == "SHARE":
         connection.execute("SELECT 1 FROM safe WHERE name = %s FOR SHARE", (name,))
     elif lock == "UPDATE":

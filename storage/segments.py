@@ -221,4 +221,4 @@ def _lock(archive: Archive, owner: str, term: datetime) -> None:
     with archive.database.transaction() as connection:
         for copy in late:
             catalogue.set_term(connection, owner, copy.role, term)
-            catalogue.set_copy(connection, copy, locked_until=term)
+            catalogue.set_locked(connection, copy, term)

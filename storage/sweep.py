@@ -235,8 +235,12 @@ class _Run:
                 return
 
     def _count(self, finding: CopyFinding, outcome: str, size: int) -> None:
+        if outcome == "moved":
+            # Not read: what was listed is no longer what the catalogue points to.
+            self.counts.update({outcome: 1})
+            return
         self.counts.update({outcome: 1, "copies": 1, "bytes": size})
-        if finding.outcome not in ("good", "moved") and len(self.findings) < _FINDINGS:
+        if finding.outcome != "good" and len(self.findings) < _FINDINGS:
             self.findings.append(finding)
 
     def _silent(self) -> list[str]:

@@ -7,16 +7,17 @@ event is declared; its end is then the later of both, every lock is extended to 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 from minutier.errors import BadInputError, PolicyRefusedError, ServiceUnavailableError
 from minutier.events import Event, format_time
-from storage import catalogue, classes, holds, journal
+from storage import catalogue, classes, holds, journal, texts
 from storage.acts import require_person, require_reason
 from storage.archive import Archive
 from storage.batches import lock_batch
-from storage.catalogue import Deposit
-from storage.database import Connection
+from storage.catalogue import Copy, Deposit
+from storage.database import Connection, lock
 from storage.placing import lock_version, require_there
 
 AWAITING, ACTIVE, INTERMEDIATE, ENDED = "awaiting", "active", "intermediate", "ended"
@@ -28,6 +29,7 @@ class Term:
 
     `until` is the end of its retention, at least; `event_on` the day of the event that was declared. Phases: `active`
     and `intermediate` (its class says how long it is active), `ended`, or `awaiting` an event once the rest is over.
+    Active years run from where the years of the class run: until the event is declared, the document is active.
     """
 
     starts: str
@@ -47,25 +49,33 @@ class Term:
 
 
 def term_of(connection: Connection, deposit: Deposit, now: datetime) -> Term | None:
-    """Give the term of a document; None for one that has none yet."""
+    """Give the term of a document; None for one that has none yet.
+
+    A recognised text ends with the document that it was read in: it waits for the same event, and stays as long.
+    """
     if deposit.kept_until is None:
         return None
     lifecycle = classes.get_class(connection, deposit.lifecycle_class)
-    # A recognised text ends with the document that it was read in.
     row = connection.execute(
-        "SELECT event_on FROM term_start WHERE archive_id ="
-        " coalesce((SELECT archive_id FROM recognised_text WHERE text_id = %(id)s), %(id)s)",
-        {"id": deposit.archive_id},
+        "SELECT s.event_on, d.received_at, coalesce(d.extended_until, d.retain_until) AS kept_until FROM deposit d"
+        " LEFT JOIN term_start s USING (archive_id) WHERE d.archive_id = %s",
+        (texts.source_of(connection, deposit.archive_id) or deposit.archive_id,),
     ).fetchone()
-    event_on = row["event_on"] if row else None
+    if row is None:
+        raise ValueError("a recognised text has a source")
+    event_on, until = row["event_on"], max(row["kept_until"], deposit.kept_until)
     waits = lifecycle.starts == classes.ON_EVENT and event_on is None
-    if now < lifecycle.active_until(deposit.received_at):
-        phase = ACTIVE
-    elif now < deposit.kept_until:
-        phase = INTERMEDIATE
-    else:
+    if now >= until:
         phase = AWAITING if waits else ENDED
-    return Term(lifecycle.starts, event_on, deposit.kept_until, phase)
+    elif lifecycle.active_years and (waits or now < _active_until(lifecycle, event_on, row["received_at"])):
+        phase = ACTIVE
+    else:
+        phase = INTERMEDIATE
+    return Term(lifecycle.starts, event_on, until, phase)
+
+
+def _active_until(lifecycle: classes.LifecycleClass, event_on: date | None, received_at: datetime) -> datetime:
+    return lifecycle.active_until(received_at if event_on is None else classes.end_of(event_on))
 
 
 def begin(archive: Archive, archive_id: str, event_on: date, reason: str, by: str) -> tuple[Term, bool]:
@@ -73,44 +83,70 @@ def begin(archive: Archive, archive_id: str, event_on: date, reason: str, by: st
 
     Every lock is extended first, so that a run that dies leaves locks that are too long, never too short: run again,
     it goes on. Raises BadInputError (`BAD_REASON`, `BAD_PERSON`, `BAD_DATE` for a day to come, `UNKNOWN_ID`,
-    `NO_EVENT_AWAITED`), PolicyRefusedError (`NOT_ARCHIVED`; `TERM_SHORTENED` by a day before the one declared),
-    ServiceUnavailableError when a store is away, IntegrityFailureError (`COPY_DAMAGED`) for a copy that is gone.
+    `NO_EVENT_AWAITED`), PolicyRefusedError (`NOT_ARCHIVED`; `TERM_SHORTENED` by a day before the one declared;
+    `STORE_DOES_NOT_LOCK`), IntegrityFailureError (`COPY_DAMAGED`) for a copy that is gone, ServiceUnavailableError:
+    `STORE_UNKNOWN`, `STATE_MOVED` when a copy was replaced or a destruction began meanwhile, `BUSY`, a store is away.
     """
     reason, by = require_reason(reason), require_person(by, "who declares the event")
     now = archive.clock()
-    if event_on > now.date():
+    if event_on > now.astimezone(ZoneInfo(archive.settings.time_zone)).date():
         raise BadInputError(
             "BAD_DATE", f"{event_on.isoformat()} is still to come.", remedy="Declare the event once it has happened."
         )
-    with archive.database.exclusive(f"deposit {archive_id}"):
+    # The locks of the document and of its text last as long as this session of the database.
+    with archive.database.transaction() as session:
+        lock(session, f"deposit {archive_id}")
         with archive.database.transaction() as connection:
-            deposit, until = _look(connection, archive_id, event_on)
-            known = term_of(connection, deposit, now)
-        if known is not None and known.event_on == event_on:
-            return known, False
+            deposit, end, known = _look(connection, archive_id, event_on)
+            text_id = texts.text_of(connection, archive_id)
+        if text_id is not None:
+            lock(session, f"deposit {text_id}")
         with archive.database.transaction() as connection:
-            kept = [deposit, *_texts(connection, archive_id)]
-        for each in kept:
-            _lock(archive, each, until)
+            kept = [deposit, *_archived_text(connection, text_id)]
+        late = [each for each in kept if not known or (each.kept_until or end) < end]
+        locked = [_lock(archive, each, max(end, each.kept_until or end)) for each in late]
         with archive.database.transaction() as connection:
             # Once more, while no destruction can begin: the rows stay locked until this is written.
             _look(connection, archive_id, event_on)
-            _write(archive, connection, archive_id, event_on, (reason, by))
-            for each in kept:
-                _extend(archive, connection, each, event_on, until)
+            if not known:
+                _write(archive, connection, archive_id, event_on, (reason, by))
+            for each, versions in zip(late, locked, strict=True):
+                _extend(archive, connection, each, event_on, (end, versions))
+        for each in kept:
+            # What came beside a time-stamp while the document's own locks were extended is as long as they are.
+            _lock_tokens(archive, each.archive_id, end)
+        with archive.database.transaction() as connection:
             found = term_of(connection, catalogue.get(connection, archive_id), now)
     if found is None:
         raise ValueError("an archived document has a term")
-    return found, True
+    return found, not known
 
 
-def _look(connection: Connection, archive_id: str, event_on: date) -> tuple[Deposit, datetime]:
+def awaits_event(connection: Connection, deposit: Deposit) -> bool:
+    """Say whether the term of a document runs from an event that is declared for it (for a text: for its source)."""
+    lifecycle = classes.get_class(connection, deposit.lifecycle_class)
+    return lifecycle.starts == classes.ON_EVENT and texts.source_of(connection, deposit.archive_id) is None
+
+
+def require_declarable(connection: Connection, archive_id: str, event_on: date) -> None:
+    """Raise what `begin` raises for a document or a day that it does not take; nothing is written."""
+    _look(connection, archive_id, event_on)
+
+
+def _look(connection: Connection, archive_id: str, event_on: date) -> tuple[Deposit, datetime, bool]:
+    """Give the document, the end that the event gives it, and whether this event is declared already."""
     deposit = holds.locked(connection, archive_id)
     if deposit.state != "ARCHIVED" or deposit.kept_until is None:
         raise PolicyRefusedError(
             "NOT_ARCHIVED",
             f"The document {archive_id} is {deposit.state}: only an archived one has a term.",
             remedy="Declare the event once the document is archived.",
+        )
+    if (source := texts.source_of(connection, archive_id)) is not None:
+        raise BadInputError(
+            "NO_EVENT_AWAITED",
+            f"{archive_id} is the text recognised in {source}: its term is the one of that document.",
+            remedy=f"Declare the event for {source}.",
         )
     lifecycle = classes.get_class(connection, deposit.lifecycle_class)
     if lifecycle.starts != classes.ON_EVENT:
@@ -126,32 +162,21 @@ def _look(connection: Connection, archive_id: str, event_on: date) -> tuple[Depo
             f"The event was declared on {row['event_on'].isoformat()}: an earlier day would shorten the term.",
             remedy="Nothing shortens a term. A later day can be declared.",
         )
-    end = lifecycle.retain_until(datetime.combine(event_on, time(), UTC))
-    return deposit, max(end, deposit.kept_until)
+    end = max(lifecycle.retain_after(event_on), deposit.kept_until)
+    return deposit, end, row is not None and row["event_on"] == event_on
 
 
-def _texts(connection: Connection, archive_id: str) -> list[Deposit]:
-    """Give the recognised text of a document, which is kept as long. One that comes later has a later term anyway."""
-    rows = connection.execute(
-        "SELECT text_id FROM recognised_text WHERE archive_id = %s AND text_id IS NOT NULL", (archive_id,)
-    ).fetchall()
-    found = [holds.locked(connection, str(row["text_id"])) for row in rows]
+def _archived_text(connection: Connection, text_id: str | None) -> list[Deposit]:
+    """Give the recognised text of a document. One still on its way has no lock yet: `term_of` keeps it as long."""
+    found = [catalogue.get(connection, text_id)] if text_id is not None else []
     return [text for text in found if text.state == "ARCHIVED"]
 
 
-def _lock(archive: Archive, deposit: Deposit, until: datetime) -> None:
-    """Extend the locks of all that the document rests on, then its own."""
+def _lock(archive: Archive, deposit: Deposit, until: datetime) -> list[Copy]:
+    """Extend the locks of all that the document rests on, then its own; gives the copies that were locked."""
     with archive.database.transaction() as connection:
-        tokens = connection.execute(
-            "WITH RECURSIVE above AS (SELECT %s::uuid AS token_id UNION"
-            " SELECT r.by_token FROM token_renewal r JOIN above ON r.token_id = above.token_id)"
-            " SELECT token_id FROM above WHERE token_id IS NOT NULL",
-            (deposit.token_id,),
-        ).fetchall()
-        items, copies = (
-            catalogue.objects(connection, deposit.archive_id),
-            catalogue.copies(connection, deposit.archive_id),
-        )
+        items = catalogue.objects(connection, deposit.archive_id)
+        copies = catalogue.copies(connection, deposit.archive_id)
     known = {replica.name for replica in archive.replicas}
     if strange := sorted({copy.replica for copy in copies} - known):
         raise ServiceUnavailableError(
@@ -159,11 +184,24 @@ def _lock(archive: Archive, deposit: Deposit, until: datetime) -> None:
             f"The store {strange[0]} holds copies of this document and is no longer in the settings.",
             remedy="Name it again in MINUTIER_REPLICAS, then run the same command again.",
         )
-    for row in tokens:
-        lock_batch(archive, str(row["token_id"]), until)
+    _lock_tokens(archive, deposit.archive_id, until)
     for copy in copies:
         require_there(archive, items[copy.role], copy)
         lock_version(archive.replica(copy.replica), items[copy.role].key, copy.version_id, until)
+    return copies
+
+
+def _lock_tokens(archive: Archive, archive_id: str, until: datetime) -> None:
+    """Lock every token that dates the document or its place in the journal, and those that renew them."""
+    with archive.database.transaction() as connection:
+        rows = connection.execute(
+            "WITH RECURSIVE above AS (SELECT token_id FROM evidence_chain WHERE archive_id = %(id)s"
+            " UNION SELECT token_id FROM deposit WHERE archive_id = %(id)s AND token_id IS NOT NULL"
+            " UNION SELECT r.by_token FROM token_renewal r JOIN above USING (token_id)) SELECT token_id FROM above",
+            {"id": archive_id},
+        ).fetchall()
+    for row in rows:
+        lock_batch(archive, str(row["token_id"]), until)
 
 
 def _write(archive: Archive, connection: Connection, archive_id: str, event_on: date, why: tuple[str, str]) -> None:
@@ -175,19 +213,28 @@ def _write(archive: Archive, connection: Connection, archive_id: str, event_on: 
     )
 
 
-def _extend(archive: Archive, connection: Connection, deposit: Deposit, event_on: date, until: datetime) -> None:
+def _extend(
+    archive: Archive, connection: Connection, deposit: Deposit, event_on: date, locked: tuple[datetime, list[Copy]]
+) -> None:
+    """Write the later term of a document whose copies were locked to it; each must still be the version it was."""
+    end, copies = locked
     done = connection.execute(
-        "UPDATE deposit SET extended_until = %s WHERE archive_id = %s AND state = 'ARCHIVED'",
-        (until, deposit.archive_id),
-    )
-    if not done.rowcount:
+        "UPDATE deposit SET extended_until = greatest(extended_until, retain_until, %s)"
+        " WHERE archive_id = %s AND state = 'ARCHIVED' RETURNING extended_until",
+        (end, deposit.archive_id),
+    ).fetchone()
+    now_there = {
+        (copy.role, copy.replica, copy.version_id) for copy in catalogue.copies(connection, deposit.archive_id)
+    }
+    if done is None or now_there != {(copy.role, copy.replica, copy.version_id) for copy in copies}:
         raise ServiceUnavailableError(
             "STATE_MOVED",
-            f"The destruction of {deposit.archive_id} began meanwhile.",
-            remedy="Run the same command again.",
+            f"A copy of {deposit.archive_id} was replaced, or its destruction began, meanwhile.",
+            remedy="Nothing was declared. Run the same command again.",
         )
-    for copy in catalogue.copies(connection, deposit.archive_id):
-        catalogue.set_copy(connection, copy, locked_until=until)
+    until = done["extended_until"]
+    for copy in copies:
+        catalogue.set_locked(connection, copy, until)
     details: dict[str, str | int] = {"event_on": event_on.isoformat(), "until": format_time(until)}
     journal.append(
         connection,

@@ -54,6 +54,12 @@ def text_of(connection: Connection, archive_id: str) -> str | None:
     return str(row["text_id"]) if row else None
 
 
+def source_of(connection: Connection, archive_id: str) -> str | None:
+    """Give the archive_id of the document in which a text was recognised; None for what is no recognised text."""
+    row = connection.execute("SELECT archive_id FROM recognised_text WHERE text_id = %s", (archive_id,)).fetchone()
+    return str(row["archive_id"]) if row else None
+
+
 def require_none(connection: Connection, archive_id: str) -> None:
     """Raise PolicyRefusedError (`TEXT_FIRST`) for a document whose recognised text is still there."""
     if text_id := text_of(connection, archive_id):

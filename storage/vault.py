@@ -162,7 +162,7 @@ def lock_deposit(archive: Archive, archive_id: str) -> Deposit:
         lock_version(archive.replica(copy.replica), items[copy.role].key, copy.version_id, until)
     with archive.database.transaction() as connection:
         for copy in copies:
-            catalogue.set_copy(connection, copy, locked_until=until)
+            catalogue.set_locked(connection, copy, until)
         return catalogue.advance(connection, deposit, "LOCKED", archive.clock())
 
 

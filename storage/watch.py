@@ -16,13 +16,14 @@ from psycopg.types.json import Jsonb
 
 from minutier.errors import PolicyRefusedError, ServiceUnavailableError
 from minutier.events import Event
-from storage import catalogue, journal
+from storage import journal
 from storage.archive import Archive
 from storage.batches import EVIDENCE
 from storage.catalogue import StoredObject
 from storage.placing import matches
 from storage.ports import ObjectStore, ObjectVersion, StoreSettings
 from storage.probe import CLOCK_WARNING_SECONDS, weaknesses
+from storage.safes import safe_names
 from storage.segments import PREFIX as SEGMENTS
 
 _PAGE = 1000
@@ -73,7 +74,7 @@ def watch_stores(archive: Archive) -> tuple[StoreFinding, ...]:
 
 def _prefixes(archive: Archive) -> list[str]:
     with archive.database.transaction() as connection:
-        safes = catalogue.safe_names(connection)
+        safes = safe_names(connection)
     return [*(f"{name}/" for name in (*safes, EVIDENCE)), SEGMENTS]
 
 

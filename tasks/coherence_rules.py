@@ -190,11 +190,16 @@ _TOKENS = (
     Rule(
         "token-file-locked",
         "token",
-        "The file of a time-stamp is locked as long as the documents that rest on it.",
-        "Le fichier d'une contremarque est verrouillé aussi longtemps que les documents qui reposent sur elle.",
-        "SELECT t.token_id AS id FROM {batch} AS t LEFT JOIN object o ON o.archive_id = t.token_id"
-        " AND o.role = 'batch' WHERE t.leaves IS NOT NULL AND EXISTS (SELECT 1 FROM deposit d WHERE d.token_id ="
-        f" t.token_id AND d.state IN {_LOCKED} AND (o.retain_until IS NULL"
+        "The files of a time-stamp are locked as long as the documents that rest on it, or on one that it renews.",
+        "Les fichiers d'une contremarque sont verrouillés aussi longtemps que les documents qui reposent sur elle ou"
+        " sur une qu'elle renouvelle.",
+        # The file of a renewal is put a moment after its row, that of revocation data too: none yet is not too short.
+        "SELECT t.token_id AS id, o.role FROM {batch} AS t LEFT JOIN object o ON o.archive_id = t.token_id"
+        " WHERE t.leaves IS NOT NULL AND EXISTS (WITH RECURSIVE renewed AS (SELECT t.token_id UNION"
+        " SELECT r.token_id FROM token_renewal r JOIN renewed ON r.by_token = renewed.token_id)"
+        " SELECT 1 FROM renewed JOIN evidence_chain c ON c.token_id = renewed.token_id"
+        f" JOIN deposit d ON d.archive_id = c.archive_id WHERE d.state IN {_LOCKED}"
+        " AND ((d.token_id = t.token_id AND o.role IS DISTINCT FROM 'revocation' AND o.retain_until IS NULL)"
         " OR o.retain_until < greatest(d.retain_until, d.extended_until)))",
     ),
     Rule(

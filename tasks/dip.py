@@ -1,4 +1,4 @@
-"""The description of what is given back, in SEDA 2.3: `data/manifest.xml` of a bag (docs/format/seda-v1.md §6).
+"""The description of what is given back, in SEDA 2.3: `data/manifest.xml` of a bag (docs/format/seda-v1.md §5).
 
 An `ArchiveDeliveryRequestReply`: one archive unit for each document, under one for its dossier where it has one; its
 original, its rendition and its proof are data objects, each with size and digest. It is beside what it describes and

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import shutil
+import socket
 import stat
 import time
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from storage import reading
 from storage.directory import DirectoryStore
 from storage.keys import decrypt_stream
 from storage.memory import ManualClock
+from storage.ports import LockState
 from storage.sweep import sweep
 from tests.support.disks import room_for
 from tests.support.rig import make_rig
@@ -229,6 +231,50 @@ def test_a_disk_that_is_not_mounted_is_never_an_empty_archive(store, source):
             act()
         assert missing.value.code == "STORE_MISSING"
     assert not store.root.exists()
+
+
+def test_a_store_without_its_marker_is_none_at_every_call(store, source):
+    version = store.put("demo/a", source, LATER).version_id
+    (store.root / "store.json").unlink()
+    for act in (
+        lambda: store.open("demo/a", version),
+        lambda: store.lock_state("demo/a", version),
+        lambda: store.versions("demo/a"),
+        lambda: store.extend_lock("demo/a", version, LATER, legal_hold=True),
+    ):
+        with pytest.raises(ServiceUnavailableError) as missing:
+            act()
+        assert missing.value.code == "STORE_MISSING"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("what", ["directory", "loop", "pipe", "socket"])
+@pytest.mark.parametrize("of", ["bytes", "lock"])
+def test_what_is_no_file_is_no_version_and_is_not_waited_for(store, source, what, of, monkeypatch):
+    version = store.put("demo/a", source, LATER).version_id
+    monkeypatch.chdir(store.root / "demo/a")  # the name of a socket is a short one
+    name = Path(f"{version}.bin" if of == "bytes" else f"{version}.lock.json")
+    name.unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        if what == "directory":
+            name.mkdir()
+        elif what == "loop":
+            name.symlink_to(name)
+        elif what == "pipe":
+            os.mkfifo(name)
+        else:
+            listener.bind(str(name))
+        if of == "lock":
+            assert store.lock_state("demo/a", version) == LockState(None, legal_hold=False)
+            with pytest.raises(PolicyRefusedError):
+                store.delete_version("demo/a", version)
+            with store.open("demo/a", version) as stream:
+                assert stream.read() == source.read_bytes()
+            return
+        for act in (store.open, store.lock_state, store.delete_version):
+            with pytest.raises(KeyError):
+                act("demo/a", version)
+        assert store.versions("demo/a") == []
 
 
 def test_no_store_is_made_unless_asked_nor_among_other_files(tmp_path):

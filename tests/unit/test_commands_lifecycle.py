@@ -8,7 +8,9 @@ import pytest
 
 from deployments import commands_lifecycle, commands_reading, commands_restitution, commands_safes
 from deployments.cli import run
+from minutier.errors import ServiceUnavailableError
 from minutier.seal import check_seal
+from storage import terms
 from storage.reception import current
 
 
@@ -52,7 +54,10 @@ def test_an_event_begins_the_term_of_a_dossier(rig, command):
     assert (code, made["starts"], made["active_years"]) == (0, "event", 1)
     assert command("class", "create", "contract", "--years", 2, "--on-event")[1]["error"]["code"] == "CLASS_EXISTS"
     assert command("class", "create", "other", "--years", 2, "--active-years", 3)[1]["error"]["code"] == "BAD_CLASS"
-    given = [rig.deposit(b"%d" % n, f"R-{n}", dossier="C-1", lifecycle_class="contract").archive_id for n in range(2)]
+    given = sorted(
+        rig.deposit(b"%d" % n, f"R-{n}", dossier="C-1", lifecycle_class="contract").archive_id for n in range(2)
+    )
+    other = rig.deposit(b"of another class", "R-8", dossier="C-1").archive_id
     rig.deposit(b"beside", "R-9", dossier="C-2", lifecycle_class="contract")
     years_later(rig)
     code, refused = command("destroy", given[0], "--reason", "term")
@@ -60,11 +65,43 @@ def test_an_event_begins_the_term_of_a_dossier(rig, command):
     on = rig.clock().date().isoformat()
     code, begun = command("begin-term", "--dossier", "C-1", "--on", on, "--reason", "it ended", "--by", "clerk")
     assert (code, [each["archive_id"] for each in begun]) == (0, given)
-    assert {(each["new"], each["event_on"], each["phase"]) for each in begun} == {(True, on, "intermediate")}
+    assert {(each["new"], each["event_on"], each["phase"]) for each in begun} == {(True, on, "active")}
     code, again = command("begin-term", given[0], "--on", on, "--reason", "it ended")
     assert (code, again) == (0, [begun[0] | {"new": False}])
-    for wrong, code in ((("--on", "soon"), "BAD_DATE"), (("--on", on, "--dossier", "none"), "NOTHING_NAMED")):
+    for wrong, code in (
+        ((given[0], "--on", "soon"), "BAD_DATE"),
+        ((given[0], "--on", "2020-W10-1"), "BAD_DATE"),
+        ((given[0], "--on", "20200101"), "BAD_DATE"),
+        (("--on", on, "--dossier", "none"), "NOTHING_NAMED"),
+        (("--on", on, other), "NO_EVENT_AWAITED"),
+    ):
         assert command("begin-term", *wrong, "--reason", "r")[1]["error"]["code"] == code
+
+
+def test_a_document_that_cannot_take_the_event_keeps_it_from_all(rig, command):
+    command("class", "create", "contract", "--years", 2, "--on-event")
+    first = rig.deposit(b"one", "R-1", lifecycle_class="contract").archive_id
+    other = rig.deposit(b"two", "R-2").archive_id
+    code, refused = command("begin-term", first, other, "--on", "2020-01-01", "--reason", "it ended")
+    assert (code, refused["error"]["code"]) == (2, "NO_EVENT_AWAITED")
+    with rig.archive.database.transaction() as connection:
+        found = terms.term_of(connection, current(rig.archive, first), rig.clock())
+    assert found.event_on is None
+
+
+def test_a_store_that_fails_midway_is_said_with_what_was_done(rig, command, monkeypatch):
+    command("class", "create", "contract", "--years", 2, "--on-event")
+    given = [rig.deposit(b"%d" % n, f"R-{n}", lifecycle_class="contract").archive_id for n in range(2)]
+    begin, calls = terms.begin, iter((True, False))
+
+    def begin_once(*args):
+        if next(calls):
+            return begin(*args)
+        raise ServiceUnavailableError("STORE_DOWN", "The store is away.", remedy="Wait.")
+
+    monkeypatch.setattr(terms, "begin", begin_once)
+    code, stopped = command("begin-term", *given, "--on", "2020-01-01", "--reason", "it ended")
+    assert (code, "1 of 2 documents" in stopped["error"]["message"]) == (3, True)
 
 
 def test_destruction_and_its_certificate(rig, command, tmp_path):

@@ -66,7 +66,9 @@ class Machine(RuleBasedStateMachine):
     def may_go(self, archive_id, visa):
         lifecycle, deposit = CLASSES[self.classes[archive_id]], current(self.archive, archive_id)
         day = self.declared.get(archive_id)
-        ends = [deposit.retain_until] + ([retain_until(datetime.combine(day, time(), UTC), 1)] if day else [])
+        ends = [deposit.retain_until]
+        if day:
+            ends.append(retain_until(datetime.combine(day + timedelta(days=1), time(), UTC), 1))
         return (
             archive_id not in self.held
             and lifecycle.disposition != "keep"
@@ -99,10 +101,13 @@ class Machine(RuleBasedStateMachine):
     @rule(archive_id=given, ago=st.sampled_from((0, 100, 5000)), death=DEATHS)
     def declare(self, archive_id, ago, death):
         day = (self.rig.clock() - timedelta(days=ago)).date()
-        self.dying(lambda: terms.begin(self.archive, archive_id, day, "it ended", "clerk"), death)
+        before = self.declared.get(archive_id)
+        may = CLASSES[self.classes[archive_id]].starts == "event" and archive_id not in self.decided
+        done = self.dying(lambda: terms.begin(self.archive, archive_id, day, "it ended", "clerk"), death)
+        if death is None:
+            assert (done is not None) == (may and (before is None or before <= day))
         with self.archive.database.transaction() as connection:
             found = terms.term_of(connection, current(self.archive, archive_id), self.rig.clock())
-        before = self.declared.get(archive_id)
         if found is not None and found.event_on != before:
             assert (found.event_on, before is None or before < day) == (day, True)
             self.declared[archive_id] = day

@@ -11,6 +11,7 @@ from minutier.trust import Trust
 from minutier.verify import verify
 from storage import catalogue, proofs
 from storage.reception import current
+from storage.safes import safes
 from tests.support.rig import carry
 
 
@@ -90,6 +91,6 @@ def test_an_export_is_in_the_journal(rig):
         assert [item.archive_id for item in catalogue.list_deposits(connection, "demo")] == [deposit.archive_id]
         assert catalogue.list_deposits(connection, unfinished=True) == []
         assert catalogue.count_by_state(connection) == {"ARCHIVED": 1}
-        assert [item["documents"] for item in catalogue.safes(connection)] == [1]
+        assert [item["documents"] for item in safes(connection)] == [1]
     assert row["n"] == 1
     assert current(rig.archive, deposit.archive_id) == deposit

@@ -15,11 +15,13 @@ from minutier.report import Verdict
 from minutier.seal import check_seal
 from minutier.trust import load_trust
 from minutier.verify import verify
-from storage import disposal, holds
+from storage import disposal, holds, restitution
 from storage.destruction import Decision
 from storage.memory import Fault
+from storage.reading import technical_metadata
 from storage.reception import current
 from storage.restitution import safe_name
+from storage.sweep import sweep
 from tasks.bag import read_bag
 from tasks.restituting import restitute, summary
 from tests.support.clients import client_safe, holding
@@ -87,6 +89,18 @@ def test_the_index_names_each_file_and_starts_no_formula(rig, tmp_path):
     assert (done.folder / line["file"]).read_bytes() == b"one"
 
 
+def test_run_again_it_gives_the_metadata_of_today(rig, three, tmp_path):
+    place = restitute(rig.archive, three, tmp_path / "bag").folder
+    holds.place_hold(rig.archive, three[0].archive_id, "case", "clerk")
+    rig.clock.advance(3600 * 24 * 40)
+    assert sweep(rig.archive, budget=timedelta(minutes=1)).verdict == "clean"
+    before = json.loads((payload(place, three[0]) / "metadata.json").read_bytes())
+    restitute(rig.archive, three, tmp_path / "bag")
+    after = json.loads((payload(place, three[0]) / "metadata.json").read_bytes())
+    assert before != after == technical_metadata(rig.archive, current(rig.archive, three[0].archive_id))
+    assert bagit.Bag(str(place)).validate()
+
+
 def test_run_again_it_gives_the_same_attestation_and_journals_nothing_twice(rig, three, tmp_path):
     first = restitute(rig.archive, three, tmp_path / "bag")
     again = restitute(rig.archive, three, tmp_path / "bag")
@@ -132,6 +146,21 @@ def test_a_document_of_which_no_copy_is_good_is_said_and_hinders_no_other(rig, t
     assert [each["archive_id"] for each in done.act.value["missing"]] == [three[1].archive_id]
     assert done.given == (three[0].archive_id, three[2].archive_id)
     assert bagit.Bag(str(done.folder)).validate()
+    assert list(done.folder.rglob(f"*{three[1].archive_id}*")) == []
+
+
+def test_of_a_document_without_its_proof_not_even_the_original_stays_in_the_bag(rig, three, tmp_path, monkeypatch):
+    write = restitution.write_proof
+
+    def write_some(archive, deposit, target):
+        if deposit == three[1]:
+            raise IntegrityFailureError("PART_MISSING", "No manifest.", remedy="Rebuild.")
+        return write(archive, deposit, target)
+
+    monkeypatch.setattr(restitution, "write_proof", write_some)
+    done = restitute(rig.archive, three, tmp_path / "bag")
+    assert done.missing == ((three[1].archive_id, "PART_MISSING"),)
+    assert list(done.folder.rglob(f"*{three[1].archive_id}*")) == []
 
 
 @pytest.mark.parametrize("fault", [Fault.LOST, Killed], ids=["lost", "killed"])

@@ -203,6 +203,27 @@ def test_a_copy_without_its_lock_is_locked_again(rig, loss):
     assert run(rig).verdict == "clean"
 
 
+def test_a_copy_that_another_mended_after_the_list_was_made_is_read_once(rig, monkeypatch, tmp_path):
+    deposit = rig.deposit()
+    store, key, version = version_of(rig, deposit, "original", 0)
+    (tmp_path / "whole").write_bytes(store.open(key, version).read())
+    lock, judge, mended = store.lock_state(key, version), sweep.judge, []
+
+    def judge_what_was_mended(archive, subject):
+        if subject.copy.version_id == version:
+            mended.append(store.put(key, tmp_path / "whole", lock.retain_until).version_id)
+            store.extend_lock(key, mended[0], lock.retain_until, legal_hold=True)
+            store.damage(key, version, b"rotten")
+            with rig.archive.database.transaction() as connection:
+                query = "UPDATE replica_copy SET version_id = %s WHERE version_id = %s AND archive_id = %s"
+                connection.execute(query, (mended[0], version, deposit.archive_id))
+        return judge(archive, subject)
+
+    monkeypatch.setattr(sweep, "judge", judge_what_was_mended)
+    report = run(rig)
+    assert (report.verdict, report.copies, report.good, report.findings, len(mended)) == ("clean", 6, 6, (), 1)
+
+
 def test_a_heal_that_cannot_lock_points_to_nothing_weak(rig):
     deposit = rig.deposit()
     alter(rig, deposit, "record", 0)
