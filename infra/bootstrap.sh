@@ -135,10 +135,12 @@ sync_environment() {
     if [ ! -x .venv/bin/python ]; then
         say "making the Python environment from uv.lock (about 200 packages: some minutes on the first run)"
     fi
-    "$1" sync --frozen --quiet || {
+    # Compiled once, here: where Python may not write beside what it reads, every process would compile it all again.
+    "$1" sync --frozen --quiet --compile-bytecode || {
         say "the Python environment could not be made: see the message above; run the same command again"
         exit 3
     }
+    .venv/bin/python -m compileall -q minutier storage tasks flows deployments supervision || true
 }
 
 # What judges the packages that leave, pinned and beside the environment: the schemas of SEDA, as a package of another

@@ -139,9 +139,11 @@ def _configure(connection: Connection) -> None:
     settings = {"idle_in_transaction_session_timeout": "0", "default_transaction_isolation": "read committed"}
     if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
         settings["transaction_timeout"] = "0"
+    # Without a transaction: the server could end one that waits for its second line before it is told not to.
+    connection.autocommit = True
     for name, value in settings.items():
         connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-    connection.commit()
+    connection.autocommit = False
 
 
 def lock(connection: Connection, name: str, *, wait: bool = False) -> None:

@@ -3,7 +3,6 @@
 import json
 import time
 
-import httpx
 import psycopg
 import pytest
 
@@ -11,6 +10,7 @@ from deployments import instance as embedded
 from storage.settings import load_settings
 from tests.flows.test_wrong_input import pdf
 from tests.support.cli import minutier
+from tests.support.prefect_api import api
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(300)]
 DAYS = 366 * 10
@@ -37,12 +37,6 @@ def listed(instance, tmp_path):
     answer = minutier(instance, "purge", "--by", "Archivist One")
     yield answer.json["list_id"], archive_id, url
     move(DAYS)
-
-
-def api(instance, method, path, body=None):
-    url = embedded.prefect_api_url(load_settings(instance, {}))
-    answer = httpx.request(method, f"{url}{path}", json=body, timeout=30).raise_for_status()
-    return answer.json() if answer.content else None
 
 
 def waited(instance, run_id, *kinds):
