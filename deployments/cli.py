@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from json import dumps, loads
 from pathlib import Path
 from traceback import format_exception
@@ -38,12 +39,22 @@ app = typer.Typer(
 )
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        found = version("minutier")
+        show({"version": found}, f"minutier {found}")
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
     home: Annotated[
         Path | None, typer.Option("--home", metavar="DIR", help="the instance; anywhere on the line")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout; anywhere on the line")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="say which release this is")
+    ] = False,
 ) -> None:
     """Show the common options in the help: `_common_options` has taken them before this runs."""
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -148,6 +149,12 @@ def test_the_help_names_the_common_options(capsys):
     out = capsys.readouterr().out
     assert "--home" in out
     assert "--json" in out
+
+
+def test_the_release_is_said_without_any_instance(capsys):
+    known = version("minutier")
+    assert (run(["--version"]), capsys.readouterr().out) == (0, f"minutier {known}\n")
+    assert (run(["--version", "--json"]), json.loads(capsys.readouterr().out)) == (0, {"version": known})
 
 
 def test_without_a_command_the_help_is_all_that_is_said(capsys):
