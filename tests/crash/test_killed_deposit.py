@@ -36,7 +36,7 @@ def corpus() -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix in (".pdf", ".png", ".jpg") and p.stat().st_size < LARGEST)
 
 
-@pytest.fixture(params=["samples", pytest.param("corpus", marks=pytest.mark.corpus)])
+@pytest.fixture(params=["samples", pytest.param("corpus", marks=[pytest.mark.corpus, pytest.mark.long])])
 def files(request, tmp_path):
     if request.param == "corpus":
         if not (found := corpus()):
